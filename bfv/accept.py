@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check a boot inside the request, with the caller's own rights, and decide: before anything is written.
+
+Refused here leaves no trace. Accepted means: intent and mapping are written, and from here the server exists.
+"""
+
+import dataclasses
+import uuid
+from typing import Any
+
+from imagebackends.glance import volume_snapshots
+
+from bfv import choose, decide
+from bfv.errors import BadRequest, NotFound, Refused, Unsupported
+from bfv.job import Job
+from bfv.journal import Intent
+from bfv.parts import Parts
+from bfv.records import ensure_mapped
+from bfv.types import BootRequest, Caller, Decision, RootDevice
+from cells import flavors
+from cells.errors import NotMapped
+from cells.types import Flavor
+from imagebackends.backend import Snapshots
+from imagebackends.types import Access, Image, Target
+
+MAX_NAME = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class Considered:
+    """A request with what it names, and what was decided about it."""
+
+    request: BootRequest
+    flavor: Flavor
+    image: Image | None
+    decision: Decision
+
+
+def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
+    """Decide how a request would boot; touches nothing. Raises Refused, NotFound, NoRoom, MaybeRunning."""
+    _check_words(request)
+    flavor = _flavor(parts, caller, request.flavor)
+    access = parts.rights.image(caller)
+    image = parts.images.find(access, request.image) if request.image else None
+    origin, image, only = _origin(parts, access, request, image)
+    if image is not None:
+        decide.check_image(image, flavor)
+    wish = choose.Wish(request.availability_zone, _volume_type(request), only)
+    choices = choose.choose(
+        parts.registry.cells(), parts.targets, wish, parts.registry.servers_by_cell(caller.project_id)
+    )
+    return Considered(request, flavor, image, _decision(parts, caller, request, flavor, image, origin, choices))
+
+
+def accept(parts: Parts, caller: Caller, considered: Considered) -> Intent:
+    """Write the intent and the mapping: from here the server exists. Raises Exists for an open one."""
+    request = considered.request
+    boot = dataclasses.asdict(request)
+    secret = {"user_data": boot.pop("user_data")} if request.user_data else None
+    image = dataclasses.asdict(considered.image) if considered.image else None
+    decision = considered.decision
+    intent = parts.journal.open(
+        "boot",
+        request.server_id,
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        request_id=caller.request_id,
+        request={"boot": boot, "image": image, "flavor": dataclasses.asdict(considered.flavor)},
+        decision=decision.to_dict(),
+        payload=secret,
+    )
+    ensure_mapped(Job(parts, intent))
+    return intent
+
+
+def _check_words(request: BootRequest) -> None:
+    if not request.name or len(request.name) > MAX_NAME or not request.name.strip():
+        raise BadRequest(f"A server's name has 1 to {MAX_NAME} characters and is not blank.")
+    try:
+        uuid.UUID(request.server_id)
+    except ValueError as error:
+        raise BadRequest(f"Server id {request.server_id!r} is no UUID.") from error
+    if request.image is None and request.root is None:
+        raise BadRequest("Name an image, or a root device to boot from.")
+    if request.root is not None and request.root.destination_type == "volume" and not request.root.uuid:
+        raise BadRequest("The root device needs the id of its image, snapshot or volume.")
+
+
+def _flavor(parts: Parts, caller: Caller, name: str) -> Flavor:
+    try:
+        flavor = flavors.get(parts.api, name, caller.project_id)
+    except NotMapped as error:
+        raise NotFound(f"Flavor {name} could not be found; see `bfv flavor list`.") from error
+    if flavor.disabled:
+        raise BadRequest(f"Flavor {flavor.name} is disabled; choose another.")
+    return flavor
+
+
+def _volume_type(request: BootRequest) -> str | None:
+    return request.volume_type or (request.root.volume_type if request.root else None)
+
+
+def _origin(
+    parts: Parts, access: Access, request: BootRequest, image: Image | None
+) -> tuple[decide.Origin, Image | None, tuple[str, str] | None]:
+    """Return what the root is made of, the image whose rules apply, and the cell that holds it, if only one does."""
+    root = request.root
+    if root is None:
+        assert image is not None, "checked with the words"
+        snapshots = volume_snapshots(image)
+        if not snapshots:
+            return decide.Origin("image", image.id, decide.image_size(image)), image, None
+        root = _image_root(image, snapshots)
+    if root.source_type == "image":
+        assert root.uuid is not None, "checked with the words"
+        image = parts.images.get(access, root.uuid)
+        return decide.Origin("image", image.id, decide.image_size(image)), image, None
+    if root.source_type == "snapshot":
+        assert root.uuid is not None, "checked with the words"
+        if not isinstance(parts.backend, Snapshots):
+            raise Unsupported("This image backend has no snapshots to boot from.")
+        snapshot = parts.backend.snapshot(access, root.uuid)
+        if snapshot.status != "available":
+            raise BadRequest(f"Snapshot {snapshot.id} is {snapshot.status}, not available.")
+        only = _cell_of_volume(parts, access, snapshot.volume_id, f"holds snapshot {snapshot.id}")
+        return decide.Origin("snapshot", snapshot.id, snapshot.size), image, only
+    if root.source_type == "volume":
+        assert root.uuid is not None, "checked with the words"
+        disk = parts.backend.get(access, root.uuid)
+        if disk.status != "available":
+            raise BadRequest(f"Volume {disk.id} is {disk.status}, not available.")
+        if not disk.bootable:
+            raise BadRequest(f"Volume {disk.id} is not bootable; `openstack volume set --bootable` makes it so.")
+        return (
+            decide.Origin("volume", disk.id, disk.size),
+            image,
+            _cell_of_volume(parts, access, disk.id, f"holds volume {disk.id}"),
+        )
+    raise BadRequest(f"A root of source type {root.source_type} cannot boot; use image, snapshot or volume.")
+
+
+def _image_root(image: Image, snapshots: list[dict[str, Any]]) -> RootDevice:
+    roots = [item for item in snapshots if item.get("boot_index") == 0]
+    if len(roots) != 1 or not roots[0].get("snapshot_id"):
+        raise BadRequest(f"Image {image.id} names no snapshot to boot from; make it anew from its server.")
+    if len(snapshots) > 1:
+        raise Refused(f"Image {image.id} has {len(snapshots)} disks; only images of the root disk alone boot yet.")
+    return RootDevice(source_type="snapshot", uuid=roots[0]["snapshot_id"])
+
+
+def _cell_of_volume(parts: Parts, access: Access, volume_id: str, why: str) -> tuple[str, str]:
+    """Return the cell whose storage holds a volume: by its backend where that is seen, else by its zone."""
+    everywhere = parts.rights.everywhere(access.request_id)
+    disk = parts.backend.get(everywhere or access, volume_id)
+    for target in parts.targets:
+        if _holds(target, disk.backend, disk.availability_zone):
+            return target.cell, why
+    raise BadRequest(f"Volume {volume_id} is in the storage of no cell (zone {disk.availability_zone}).")
+
+
+def _holds(target: Target, backend: str | None, zone: str | None) -> bool:
+    if backend and target.backend:
+        return backend == target.backend
+    return target.availability_zone is not None and target.availability_zone == zone
+
+
+def _decision(
+    parts: Parts,
+    caller: Caller,
+    request: BootRequest,
+    flavor: Flavor,
+    image: Image | None,
+    origin: decide.Origin,
+    choices: list[choose.Choice],
+) -> Decision:
+    first = choices[0]
+    kind, rule = decide.root_kind(request, image, flavor, caller.project_id, first.cell, parts.rules)
+    if kind == "local":
+        raise Refused(
+            f"The root would be a local disk ({rule}), and no backend for local roots is configured; "
+            "let the root be a volume."
+        )
+    root = decide.root_disk(request, image, flavor, origin, parts.rules)
+    disks = (root, *decide.other_disks(flavor, parts.rules))
+    return Decision(
+        root=kind,
+        rule=rule,
+        disks=disks,
+        tier=first.target.tier,
+        cells=tuple(choice.cell for choice in choices),
+        cell_why={choice.cell: choice.why for choice in choices},
+        config_drive=decide.config_drive(request, parts.rules),
+        notes=decide.notes(image, root),
+    )

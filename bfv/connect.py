@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Give a host what it needs to reach a server's volumes, and take it back. Both may be repeated.
+
+A host that lets go does not free the volumes: a new reservation is made first, then the old attachment
+goes, so that nobody else can take a volume in between. These flows are short and are never stopped halfway:
+a DELETE that finds one unfinished finishes it.
+"""
+
+from bfv import outside, records
+from bfv.errors import BadRequest, Failed, NotFound, Refused
+from bfv.job import Job
+from bfv.journal import DONE, FAILED, Intent
+from bfv.parts import Parts
+from cells import servers
+from cells.database import Database
+from cells.types import BlockDevice, Server
+
+
+def run(parts: Parts, intent: Intent) -> None:
+    """Connect a host to all volumes of a server. Raises Refused, NotFound, Failed, MaybeRunning, CellDown."""
+    job = Job(parts, intent)
+    database, server = placed(job)
+    connector = intent.request["connector"]
+    try:
+        for device in volumes(server):
+            job.step("connect", f"volume {device.volume_id} to host {connector['host']}")
+            attached = parts.backend.connect(job.access, str(device.attachment_id), connector)
+            servers.update_device(database, device.uuid, connection_info=records.connection_info(attached))
+            parts.backend.complete(job.access, str(device.attachment_id))
+        servers.update(database, server.uuid, host=connector["host"])
+    except (Refused, NotFound, Failed) as error:
+        job.close(FAILED, str(error))
+        raise
+    job.close(DONE)
+
+
+def run_disconnect(parts: Parts, intent: Intent) -> None:
+    """Have a server's host let go of its volumes. Raises Refused, NotFound, Failed, MaybeRunning, CellDown."""
+    job = Job(parts, intent)
+    database, server = placed(job)
+    try:
+        let_go(job, database, server)
+    except (Refused, NotFound, Failed) as error:
+        job.close(FAILED, str(error))
+        raise
+    job.close(DONE)
+
+
+def let_go(job: Job, database: Database, server: Server) -> None:
+    """Exchange each attachment that a host uses for a mere reservation, and forget the host."""
+    for device in volumes(server):
+        asked = job.object("attachment", device.uuid)
+        if asked is None and not device.connection_info:
+            continue
+        old: list[str] = asked.spec["known"] if asked else [str(device.attachment_id)]
+        reserved = outside.attachment(job, device.uuid, str(device.volume_id), frozenset(old))
+        servers.update_device(database, device.uuid, attachment_id=reserved.id, connection_info=None)
+        for attachment_id in old:
+            job.step("detach", f"volume {device.volume_id}, attachment {attachment_id}")
+            job.parts.backend.detach(job.access, attachment_id)
+    servers.update(database, server.uuid, host=None)
+
+
+def placed(job: Job) -> tuple[Database, Server]:
+    """Return a server that has its row, and its cell's database. Raises BadRequest for one still being built."""
+    mapping = job.parts.registry.mapping(job.intent.server_id)
+    if mapping.cell is None:
+        raise BadRequest(f"Server {job.intent.server_id} is still being built.")
+    database = job.parts.cells.of(mapping.cell)
+    return database, servers.get(database, job.intent.server_id)
+
+
+def volumes(server: Server) -> list[BlockDevice]:
+    """Return the devices of a server that are volumes bound to it."""
+    return [device for device in server.devices if device.volume_id and device.attachment_id]

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All errors that a caller of ``bfv`` meets, sorted by what to do next.
+
+::
+
+    Refused          the asker must change something; nothing was done
+    ├── BadRequest       the words are wrong, or the state does not allow it
+    ├── NotAllowed       the rights are missing
+    ├── OverQuota        a quota is used up
+    └── Unsupported      this cloud cannot do it
+    NotFound         no such server, image, flavor or cell
+    Failed           surely not running: undone
+    MaybeRunning     nobody knows yet: the intent is kept and asked again
+    NoRoom           no cell has room
+    CellDown         a database does not answer
+
+The floors below own their classes: ``imagebackends.errors`` what an outside act came to,
+``cells.errors`` what a database answered. This module is the list, and adds what only flows know.
+"""
+
+from cells.errors import CellDown, CellsError, NotMapped
+from imagebackends.errors import (
+    BadRequest,
+    Failed,
+    HasSnapshots,
+    InUse,
+    MaybeRunning,
+    NoRoom,
+    NotAllowed,
+    NotFound,
+    OverQuota,
+    Refused,
+    StorageError,
+    Unsupported,
+)
+
+__all__ = [
+    "BadConfig",
+    "BadRequest",
+    "Cancelled",
+    "CellDown",
+    "CellsError",
+    "Failed",
+    "HasSnapshots",
+    "InUse",
+    "LeaseLost",
+    "MaybeRunning",
+    "NoRoom",
+    "NotAllowed",
+    "NotFound",
+    "NotMapped",
+    "OverQuota",
+    "Refused",
+    "StorageError",
+    "Unsupported",
+]
+
+
+class BadConfig(Refused):
+    """The configuration cannot work; the message names the option."""
+
+
+class Cancelled(Exception):
+    """A DELETE asked the running flow to stop; never leaves this package."""
+
+
+class LeaseLost(Exception):
+    """Another worker has taken this intent over: stop at once and touch nothing."""

@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What we were about to do: the one truth from which a crash is repaired.
+
+Four tables of our own. An **intent** is one verb on one server: who asked, what was decided, how far it
+is, who works on it. Its **objects** are the things that it makes outside, each written down with a random
+marker *before* it is asked for. Its **steps** are the history that people read; no secret is in it. Its
+**payload** (user data) is wiped at the end. Tokens are never written.
+
+A boot writes, in this order, and a crash between any two lines is harmless:
+
+1. intent (open, forward)      a crash here: nothing exists outside; ``repair`` goes on or gives up
+2. mapping without a cell      the server is listed as BUILD; mapping again is no error
+3. cell in intent, mapping     nothing outside; the same cell is taken again
+4. object *volume* with marker then POST /volumes. Crash between: ``find`` by the marker sees nothing, and after
+                               ``late_answer`` seconds nothing can come any more: it is asked for anew
+5. the volume's id             crash before: ``find`` by the marker adopts it; crash after: it is waited for
+6. object *attachment*         then POST /attachments. Crash between: the volume is ours and known by id, so an
+                               attachment of it for our server is the one that was asked for
+7. the attachment's id         as 5
+8. rows of the server, one     a crash here: the rows are there already, writing them again is no error
+   transaction in the cell
+9. intent closed, payload gone
+
+Undoing writes ``unwinding`` and the reason into the intent first; from then on every worker that takes
+the intent only removes: attachments, then volumes, each by the id that the journal holds or that was found
+by the journal's marker. Then ERROR with the fault is recorded (or, for a DELETE, nothing), then it is closed.
+A DELETE writes what it removes in the same way: the ids are in the server's rows until all are gone.
+
+**Leases.** A worker holds an intent for some seconds at a time and beats; each write of a worker is bound to
+its ``fence``, a number that grows when another takes over, so one that slept too long can write nothing more.
+"""
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+from bfv.errors import LeaseLost
+from bfv.owner import is_dead
+from bfv.types import utcnow
+from cells.database import Database
+from cells.errors import Exists
+
+metadata = sa.MetaData()
+# MySQL's DATETIME drops fractions of a second, which order the history.
+TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+
+intents = sa.Table(
+    "intents",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("verb", sa.String(16), nullable=False),
+    sa.Column("server_id", sa.String(36), nullable=False),
+    # The verb while it is open and the id when it is closed: one open intent of a verb for each server.
+    sa.Column("slot", sa.String(36), nullable=False),
+    sa.Column("project_id", sa.String(255), nullable=False),
+    sa.Column("user_id", sa.String(255), nullable=False),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("cell", sa.String(255)),
+    sa.Column("phase", sa.String(16), nullable=False),
+    sa.Column("cancel", sa.Boolean, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("decision", sa.Text),
+    sa.Column("outcome", sa.Text),
+    sa.Column("owner", sa.String(255)),
+    sa.Column("fence", sa.Integer, nullable=False),
+    sa.Column("lease_until", TIME),
+    sa.Column("created_at", TIME, nullable=False),
+    sa.Column("closed_at", TIME),
+    sa.UniqueConstraint("server_id", "slot", name="uniq_intents0server_id0slot"),
+    sa.Index("intents_slot_idx", "slot"),
+    sa.Index("intents_owner_idx", "owner"),
+    sa.Index("intents_project_id_idx", "project_id", "created_at"),
+)
+objects = sa.Table(
+    "objects",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("intent_id", sa.String(36), sa.ForeignKey("intents.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("role", sa.String(36), nullable=False),
+    sa.Column("marker", sa.String(64), nullable=False),
+    sa.Column("asked_at", TIME, nullable=False),
+    sa.Column("external_id", sa.String(36)),
+    sa.Column("gone", sa.Boolean, nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Index("objects_intent_id_idx", "intent_id"),
+    sa.Index("objects_external_id_idx", "external_id"),
+)
+steps = sa.Table(
+    "steps",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("intent_id", sa.String(36), sa.ForeignKey("intents.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("name", sa.String(32), nullable=False),
+    sa.Column("detail", sa.Text),
+    sa.Column("at", TIME, nullable=False),
+    sa.Index("steps_intent_id_idx", "intent_id"),
+)
+payloads = sa.Table(
+    "payloads",
+    metadata,
+    sa.Column("intent_id", sa.String(36), sa.ForeignKey("intents.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+FORWARD, UNWINDING, DONE, FAILED, CANCELLED = "forward", "unwinding", "done", "failed", "cancelled"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One verb on one server. ``phase``: forward, unwinding, or how it ended: done, failed, cancelled."""
+
+    id: str
+    verb: str
+    server_id: str
+    project_id: str
+    user_id: str
+    request_id: str
+    cell: str | None
+    phase: str
+    cancel: bool
+    request: Mapping[str, Any]
+    decision: Mapping[str, Any] | None
+    outcome: str | None
+    owner: str | None
+    fence: int
+    lease_until: dt.datetime | None
+    created_at: dt.datetime
+    closed_at: dt.datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is still something to do for it."""
+        return self.closed_at is None
+
+
+@dataclass(frozen=True)
+class Object:
+    """A thing outside that an intent has asked for; ``external_id`` is None until its id is known."""
+
+    id: int
+    kind: str
+    role: str
+    marker: str
+    asked_at: dt.datetime
+    external_id: str | None
+    gone: bool
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.external_id or f'with marker {self.marker}'}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line of an intent's history."""
+
+    name: str
+    detail: str | None
+    at: dt.datetime
+
+
+class Journal:
+    """Reads and writes the journal; ``owner`` names this process in leases of ``lease`` seconds."""
+
+    def __init__(self, database: Database, owner: str, lease: float) -> None:
+        self.database = database
+        self.owner = owner
+        self._lease = dt.timedelta(seconds=lease)
+
+    def open(
+        self,
+        verb: str,
+        server_id: str,
+        *,
+        project_id: str,
+        user_id: str,
+        request_id: str,
+        request: Mapping[str, Any],
+        decision: Mapping[str, Any] | None = None,
+        cell: str | None = None,
+        payload: Mapping[str, Any] | None = None,
+    ) -> Intent:
+        """Write a new intent, held by this process. Raises Exists when one of this verb is open."""
+        now = utcnow()
+        row: dict[str, Any] = {
+            "id": str(uuid.uuid4()),
+            "verb": verb,
+            "server_id": server_id,
+            "slot": verb,
+            "project_id": project_id,
+            "user_id": user_id,
+            "request_id": request_id,
+            "cell": cell,
+            "phase": FORWARD,
+            "cancel": False,
+            "request": json.dumps(request),
+            "decision": json.dumps(decision) if decision else None,
+            "owner": self.owner,
+            "fence": 1,
+            "lease_until": now + self._lease,
+            "created_at": now,
+        }
+        try:
+            with self.database.writer() as conn:
+                conn.execute(intents.insert().values(row))
+                if payload:
+                    conn.execute(payloads.insert().values(intent_id=row["id"], body=json.dumps(payload)))
+        except sa.exc.IntegrityError as error:
+            raise Exists(f"A {verb} of server {server_id} is already running.") from error
+        return self.get(row["id"])
+
+    def get(self, intent_id: str) -> Intent:
+        """Return an intent by id."""
+        with self.database.reader() as conn:
+            row = conn.execute(sa.select(intents).where(intents.c.id == intent_id)).one()
+        return _intent(row)
+
+    def opened(self, server_id: str | None = None, verb: str | None = None) -> list[Intent]:
+        """Return the open intents, oldest first."""
+        query = sa.select(intents).where(intents.c.closed_at.is_(None)).order_by(intents.c.created_at, intents.c.id)
+        if server_id:
+            query = query.where(intents.c.server_id == server_id)
+        if verb:
+            query = query.where(intents.c.slot == verb)
+        with self.database.reader() as conn:
+            return [_intent(row) for row in conn.execute(query)]
+
+    def of_server(self, server_id: str) -> list[Intent]:
+        """Return all intents of a server, oldest first."""
+        query = sa.select(intents).where(intents.c.server_id == server_id)
+        with self.database.reader() as conn:
+            return [_intent(row) for row in conn.execute(query.order_by(intents.c.created_at, intents.c.id))]
+
+    def take(self, intent_id: str) -> Intent | None:
+        """Take an open intent over if its worker is gone, None while somebody works on it."""
+        held = self.get(intent_id)
+        if not held.is_open:
+            return None
+        now = utcnow()
+        if held.lease_until and held.lease_until > now and not is_dead(held.owner):
+            return None
+        with self.database.writer() as conn:
+            taken = conn.execute(
+                intents.update()
+                .where(intents.c.id == intent_id, intents.c.fence == held.fence, intents.c.closed_at.is_(None))
+                .values(owner=self.owner, fence=held.fence + 1, lease_until=now + self._lease)
+            )
+        return self.get(intent_id) if taken.rowcount else None
+
+    def beat(self) -> None:
+        """Prolong the leases of all intents that this process works on."""
+        with self.database.writer() as conn:
+            conn.execute(
+                intents.update()
+                .where(intents.c.owner == self.owner, intents.c.closed_at.is_(None))
+                .values(lease_until=utcnow() + self._lease)
+            )
+
+    def release(self, intent: Intent) -> None:
+        """Let go of an intent that stays open, so that the next ``repair`` may take it."""
+        with self.database.writer() as conn:
+            conn.execute(_held(intent).values(lease_until=None, owner=None))
+
+    def update(self, intent: Intent, step: str, detail: str | None = None, **columns: Any) -> Intent:
+        """Write a line of history, and columns with it. Raises LeaseLost."""
+        with self.database.writer() as conn:
+            self._fenced(conn, intent, columns)
+            _write_step(conn, intent.id, step, detail)
+        return self.get(intent.id) if columns else intent
+
+    def ask(self, intent: Intent, kind: str, role: str, spec: Mapping[str, Any]) -> Object:
+        """Write down an object before it is asked for. Raises LeaseLost."""
+        row = {
+            "intent_id": intent.id,
+            "kind": kind,
+            "role": role,
+            "marker": uuid.uuid4().hex + uuid.uuid4().hex[:8],
+            "asked_at": utcnow(),
+            "gone": False,
+            "spec": json.dumps(spec),
+        }
+        with self.database.writer() as conn:
+            self._fenced(conn, intent, {})
+            key = conn.execute(objects.insert().values(row)).inserted_primary_key
+            _write_step(conn, intent.id, f"ask {kind}", role)
+        assert key is not None
+        return Object(key[0], kind, role, str(row["marker"]), utcnow(), None, False, spec)
+
+    def know(self, intent: Intent, thing: Object, external_id: str) -> None:
+        """Write down the id of an object. Raises LeaseLost."""
+        self._set_object(intent, thing, f"have {thing.kind}", external_id, external_id=external_id)
+
+    def gone(self, intent: Intent, thing: Object) -> None:
+        """Write down that an object is no more, or never was. Raises LeaseLost."""
+        self._set_object(intent, thing, f"gone {thing.kind}", thing.external_id, gone=True)
+
+    def objects(self, intent: Intent) -> list[Object]:
+        """Return the objects of an intent that are not gone, oldest first."""
+        query = sa.select(objects).where(objects.c.intent_id == intent.id, objects.c.gone.is_(sa.false()))
+        with self.database.reader() as conn:
+            rows = conn.execute(query.order_by(objects.c.id)).all()
+        return [
+            Object(
+                row.id,
+                row.kind,
+                row.role,
+                row.marker,
+                row.asked_at,
+                row.external_id,
+                row.gone,
+                json.loads(row.spec),
+            )
+            for row in rows
+        ]
+
+    def history(self, intent: Intent) -> list[Step]:
+        """Return what happened to an intent, oldest first."""
+        query = sa.select(steps).where(steps.c.intent_id == intent.id).order_by(steps.c.id)
+        with self.database.reader() as conn:
+            return [Step(row.name, row.detail, row.at) for row in conn.execute(query)]
+
+    def payload(self, intent: Intent) -> dict[str, Any]:
+        """Return the short-lived secret part of the request, empty once the intent is closed."""
+        with self.database.reader() as conn:
+            body = conn.execute(sa.select(payloads.c.body).where(payloads.c.intent_id == intent.id)).scalar()
+        return json.loads(body) if body else {}
+
+    def cancel(self, server_id: str, verb: str) -> None:
+        """Ask the open intent of that verb to stop."""
+        with self.database.writer() as conn:
+            conn.execute(
+                intents.update().where(intents.c.server_id == server_id, intents.c.slot == verb).values(cancel=True)
+            )
+
+    def check(self, intent: Intent) -> Intent:
+        """Return the intent as it is now. Raises LeaseLost when another worker has it."""
+        now = self.get(intent.id)
+        if now.fence != intent.fence or not now.is_open:
+            raise LeaseLost(intent.id)
+        return now
+
+    def close(self, intent: Intent, phase: str, outcome: str | None = None) -> None:
+        """End an intent and wipe its payload. Raises LeaseLost."""
+        with self.database.writer() as conn:
+            self._fenced(
+                conn,
+                intent,
+                {
+                    "phase": phase,
+                    "slot": intent.id,
+                    "closed_at": utcnow(),
+                    "lease_until": None,
+                    "outcome": outcome or intent.outcome,
+                },
+            )
+            conn.execute(payloads.delete().where(payloads.c.intent_id == intent.id))
+            _write_step(conn, intent.id, phase, outcome)
+
+    def _set_object(self, intent: Intent, thing: Object, step: str, detail: str | None, **columns: Any) -> None:
+        with self.database.writer() as conn:
+            self._fenced(conn, intent, {})
+            conn.execute(objects.update().where(objects.c.id == thing.id).values(columns))
+            _write_step(conn, intent.id, step, detail)
+
+    def _fenced(self, conn: sa.Connection, intent: Intent, columns: Mapping[str, Any]) -> None:
+        values = {"lease_until": utcnow() + self._lease, **columns}
+        if not conn.execute(_held(intent).values(values)).rowcount:
+            raise LeaseLost(intent.id)
+
+
+def _held(intent: Intent) -> sa.Update:
+    return intents.update().where(
+        intents.c.id == intent.id, intents.c.fence == intent.fence, intents.c.closed_at.is_(None)
+    )
+
+
+def _write_step(conn: sa.Connection, intent_id: str, name: str, detail: str | None) -> None:
+    conn.execute(steps.insert().values(intent_id=intent_id, name=name, detail=detail, at=utcnow()))
+
+
+def _intent(row: sa.Row[Any]) -> Intent:
+    values = {key: value for key, value in row._mapping.items() if key != "slot"}
+    values["request"] = json.loads(row.request)
+    values["decision"] = json.loads(row.decision) if row.decision else None
+    return Intent(**values)

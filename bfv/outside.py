@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The acts on the storage service, each written down before it is done and found again after a lost answer.
+
+``volume`` and ``attachment`` are find-or-create by the journal: called again after any crash they go on where
+the last worker stopped. ``release`` is their opposite, for whatever an intent still has outside.
+"""
+
+import dataclasses
+import datetime as dt
+import functools
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from bfv.errors import Failed, HasSnapshots, InUse, MaybeRunning, NoRoom, NotFound, StorageError
+from bfv.job import Job
+from bfv.journal import Object
+from bfv.types import utcnow
+from imagebackends.types import Attachment, Disk, DiskSpec, Target
+
+BEING_MADE = ("creating", "downloading")
+
+
+def volume(job: Job, role: str, spec: DiskSpec) -> Disk:
+    """Return the volume that this intent makes for a role, asking for it at most once.
+
+    Raises what ``Backend.create`` raises; MaybeRunning while a lost answer may still take effect.
+    """
+    known = job.object("volume", role)
+    if known is None:
+        return _create(job, role, spec)
+    if known.external_id is None:
+        return _find_again(job, known)
+    try:
+        return job.parts.backend.get(job.access, known.external_id)
+    except NotFound as error:
+        raise Failed(f"Volume {known.external_id} was removed by somebody while the server was built.") from error
+
+
+def _create(job: Job, role: str, spec: DiskSpec) -> Disk:
+    job.check()
+    access = job.access
+    thing = job.parts.journal.ask(job.intent, "volume", role, dataclasses.asdict(spec))
+    try:
+        disk = job.parts.backend.create(access, dataclasses.replace(spec, marker=thing.marker))
+    except MaybeRunning:
+        raise
+    except StorageError:
+        job.gone(thing)
+        raise
+    job.know(thing, disk.id)
+    return disk
+
+
+def _find_again(job: Job, thing: Object) -> Disk:
+    """Adopt what a lost creation left; once nothing can come any more, ask for it anew."""
+    disk = _lost_volume(job, thing)
+    if disk is not None:
+        return disk
+    job.gone(thing)
+    return _create(job, thing.role, _spec(thing))
+
+
+def _lost_volume(job: Job, thing: Object) -> Disk | None:
+    """Return the volume of a lost answer, None once it cannot come any more. Raises MaybeRunning before."""
+    since = thing.asked_at - dt.timedelta(seconds=job.parts.timing.clock_skew)
+    found = job.parts.backend.find(job.access, _spec(thing), since.replace(tzinfo=dt.UTC))
+    for copy in found.copies:
+        job.tell(
+            "copy",
+            f"volume {copy.id} carries the marker of this server's volume; it is not ours and not touched",
+        )
+    if found.disk is not None:
+        job.know(thing, found.disk.id)
+        return found.disk
+    _wait_out(job, thing)
+    return None
+
+
+def _wait_out(job: Job, thing: Object) -> None:
+    age = (utcnow() - thing.asked_at).total_seconds()
+    if age < job.parts.timing.late_answer:
+        raise MaybeRunning(
+            f"No answer to the request for {thing}; it may still take effect for "
+            f"{job.parts.timing.late_answer - age:.0f} seconds."
+        )
+
+
+def _spec(thing: Object) -> DiskSpec:
+    values: Mapping[str, Any] = {
+        **thing.spec,
+        "target": Target(**thing.spec["target"]),
+        "marker": thing.marker,
+    }
+    return DiskSpec(**values)
+
+
+def wait_ready(job: Job, disk: Disk, image_gib: int) -> Disk:
+    """Wait until a volume is made and return it; it must have landed where its target says.
+
+    Raises NoRoom or Failed with the cloud's own words, MaybeRunning at the deadline.
+    """
+    timing = job.parts.timing
+    seconds = timing.volume + timing.volume_per_gib * image_gib
+    ready = job.parts.waits.until(
+        job.watch_access, disk, lambda now: now is None or now.status not in BEING_MADE, seconds, job.check
+    )
+    if ready is None:
+        raise Failed(f"Volume {disk.id} was removed by somebody while it was made.")
+    if ready.status == "error":
+        _explain(job, ready)
+    return ready
+
+
+def check_place(disk: Disk, target: Target) -> None:
+    """Raise Failed for a volume that landed on another backend than its cell's: never a surprise later."""
+    if target.backend and disk.backend and disk.backend != target.backend:
+        raise Failed(
+            f"Volume {disk.id} landed on {disk.backend} instead of {target.backend} of cell {target.cell}; "
+            f"check the volume type {target.volume_type} and its zone with `bfv check`."
+        )
+    if target.availability_zone and disk.availability_zone and disk.availability_zone != target.availability_zone:
+        raise Failed(
+            f"Volume {disk.id} landed in zone {disk.availability_zone} instead of "
+            f"{target.availability_zone} of cell {target.cell}."
+        )
+
+
+def _explain(job: Job, disk: Disk) -> None:
+    words = job.parts.backend.explain(job.access, disk.id)
+    text = f"Cinder could not make volume {disk.id}: {words or 'it gives no reason'}"
+    # cinder/message/message_field.py: what the scheduler says when no backend passes its filters.
+    if words and "weighted backend" in words:
+        raise NoRoom(text)
+    raise Failed(text)
+
+
+def attachment(job: Job, role: str, disk_id: str, known_ids: frozenset[str] = frozenset()) -> Attachment:
+    """Return the reservation that this intent makes of a volume, asking for it at most once.
+
+    ``known_ids`` are older attachments of the same volume and server, which are not it.
+    """
+    thing = job.object("attachment", role)
+    if thing is not None and thing.external_id is not None:
+        return Attachment(thing.external_id, disk_id, job.intent.server_id, "reserved")
+    if thing is not None:
+        found = _lost_attachment(job, thing)
+        if found is not None:
+            return found
+        job.gone(thing)
+    job.check()
+    access = job.access
+    thing = job.parts.journal.ask(job.intent, "attachment", role, {"disk_id": disk_id, "known": sorted(known_ids)})
+    try:
+        made = job.parts.backend.attach(access, disk_id, job.intent.server_id)
+    except MaybeRunning:
+        raise
+    except StorageError:
+        job.gone(thing)
+        raise
+    job.know(thing, made.id)
+    return made
+
+
+def _lost_attachment(job: Job, thing: Object) -> Attachment | None:
+    """Return the attachment of a lost answer, None once it cannot come any more. Raises MaybeRunning before."""
+    disk_id, older = thing.spec["disk_id"], set(thing.spec["known"])
+    try:
+        made = job.parts.backend.attachments(job.access, disk_id=disk_id, server_id=job.intent.server_id)
+    except NotFound:
+        return None
+    for candidate in made:
+        if candidate.id not in older:
+            job.know(thing, candidate.id)
+            return candidate
+    _wait_out(job, thing)
+    return None
+
+
+def release(job: Job) -> list[str]:
+    """Remove all that the intent has outside: attachments first, then volumes; return what had to be kept.
+
+    Goes on after a failure and raises it at the end, so that as little as possible is left.
+    """
+    kept: list[str] = []
+    trouble: StorageError | None = None
+    things = job.objects()
+    for thing in sorted(things, key=lambda thing: (thing.kind != "attachment", thing.id)):
+        try:
+            _release_one(job, thing)
+        except HasSnapshots as error:
+            kept.append(str(error))
+            job.gone(thing)
+        except StorageError as error:
+            trouble = trouble or error
+    if trouble is not None:
+        raise trouble
+    return kept
+
+
+def _release_one(job: Job, thing: Object) -> None:
+    external_id = thing.external_id
+    if external_id is None:
+        lost = _lost_attachment(job, thing) if thing.kind == "attachment" else _lost_volume(job, thing)
+        external_id = lost.id if lost is not None else None
+    if external_id is not None:
+        job.still_ours()
+        if thing.kind == "attachment":
+            job.parts.backend.detach(job.access, external_id)
+        else:
+            remove_volume(job, external_id)
+    job.gone(thing)
+
+
+def remove_volume(job: Job, disk_id: str) -> None:
+    """Delete a volume and wait until it is gone; one that is gone already is no error.
+
+    A volume that is still being made cannot be deleted: it is waited for. One that is busy goes back to
+    `available` (cinder/volume/manager.py:delete_volume): it is tried again until the deadline.
+    Raises HasSnapshots, InUse, Failed, MaybeRunning.
+    """
+    backend, deadline = job.parts.backend, time.monotonic() + job.parts.timing.delete
+    while True:
+        job.still_ours()
+        try:
+            disk = backend.get(job.access, disk_id)
+            if disk.status not in (*BEING_MADE, "deleting"):
+                backend.delete(job.access, disk_id)
+                disk = dataclasses.replace(disk, status="deleting")
+            now = job.parts.waits.until(
+                job.watch_access,
+                disk,
+                functools.partial(_differs, disk.status),
+                max(0.1, deadline - time.monotonic()),
+                job.still_ours,
+            )
+        except NotFound:
+            return
+        if now is None:
+            return
+        if now.status == "error_deleting":
+            raise Failed(
+                f"Cinder could not delete volume {disk_id}; see cinder-volume's log, then delete the server again."
+            )
+        if time.monotonic() > deadline:
+            raise InUse(f"Volume {disk_id} stays busy; delete the server again later.")
+
+
+def _differs(status: str, disk: Disk | None) -> bool:
+    return disk is None or disk.status != status

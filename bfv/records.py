@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of a server: what the databases say about it at each time, in values that nova can read.
+
+Accepted: a mapping without a cell. Booted: its row and block devices in its cell. Failed: an ERROR row with
+its fault in its cell, or in cell0 if it never had one (nova/conductor/manager.py:_bury_in_cell0).
+"""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from bfv.job import Job
+from bfv.journal import Intent
+from bfv.types import Decision, DiskPlan, utcnow
+from cells import encode, servers
+from cells.database import Database
+from cells.errors import Exists
+from cells.types import CELL0_UUID, BlockDevice, Fault, Flavor, Server
+from imagebackends.types import Attachment, Disk
+
+Bound = Mapping[str, tuple[Disk, Attachment]]
+# nova/utils.py:SM_INHERITABLE_KEYS
+INHERITED = ("min_ram", "min_disk", "disk_format", "container_format")
+ROOT_DEVICE = "/dev/vda"
+
+
+def flavor_of(intent: Intent) -> Flavor:
+    """Return the flavor as it was when the request was accepted."""
+    values = dict(intent.request["flavor"])
+    return Flavor(**{**values, "projects": tuple(values["projects"])})
+
+
+def ensure_mapped(job: Job) -> None:
+    """Write the server's mapping and request spec unless they are there."""
+    intent = job.intent
+    boot, image = intent.request["boot"], intent.request["image"]
+    spec = encode.request_spec(
+        server_id=intent.server_id,
+        project_id=intent.project_id,
+        user_id=intent.user_id,
+        flavor=flavor_of(intent),
+        image=image,
+        is_bfv=True,
+        availability_zone=boot["availability_zone"],
+    )
+    try:
+        job.parts.registry.map_server(intent.server_id, intent.project_id, intent.user_id, spec)
+    except Exists:
+        # Written by the worker before us: the open intent is the only one that may map this id.
+        return
+
+
+def record(job: Job, bound: Bound) -> None:
+    """Write the booted server into its cell: its volumes are reserved, and a host may connect them."""
+    servers.insert(job.cell_database, _server(job, "building", "spawning", bound))
+
+
+def record_error(job: Job, reason: str) -> None:
+    """Write the server as ERROR with its fault, into its cell, or into cell0 if it never had one."""
+    ensure_mapped(job)
+    fault = Fault(code=500, message=reason[:255], details=reason, created_at=utcnow())
+    if job.intent.cell is None:
+        job.parts.registry.assign(job.intent.server_id, job.parts.registry.cell(CELL0_UUID))
+        database = job.parts.cells.cell0()
+    else:
+        database = job.cell_database
+    if servers.find(database, job.intent.server_id) is None:
+        servers.insert(database, _server(job, "error", None, {}, fault))
+
+
+def set_error(database: Database, server: Server, reason: str) -> None:
+    """Turn a server that has its row to ERROR, with the reason as its fault."""
+    servers.set_fault(database, server.uuid, Fault(code=500, message=reason[:255], details=reason, created_at=utcnow()))
+    servers.update(database, server.uuid, vm_state="error", task_state=None)
+
+
+def connection_info(attached: Attachment) -> dict[str, Any]:
+    """Return a connection as nova stores it (nova/volume/cinder.py:_translate_attachment_ref, plus the serial)."""
+    data = dict(attached.connection)
+    return {
+        "driver_volume_type": data.pop("driver_volume_type", None),
+        "data": data,
+        "serial": attached.disk_id,
+    }
+
+
+def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault: Fault | None = None) -> Server:
+    intent, boot = job.intent, job.intent.request["boot"]
+    target_zone = job.parts.target(intent.cell, job.decision.tier).availability_zone if intent.cell else None
+    return Server(
+        uuid=intent.server_id,
+        project_id=intent.project_id,
+        user_id=intent.user_id,
+        display_name=boot["name"],
+        display_description=boot["description"],
+        hostname=boot["name"][:63],
+        vm_state=vm_state,
+        task_state=task_state,
+        flavor=flavor_of(intent),
+        image_ref="",
+        reservation_id=f"r-{intent.id[:8]}",
+        availability_zone=boot["availability_zone"] or target_zone,
+        root_device_name=ROOT_DEVICE,
+        config_drive="True" if boot["config_drive"] else "",
+        key_name=boot["key_name"],
+        user_data=job.parts.journal.payload(intent).get("user_data"),
+        created_at=intent.created_at,
+        metadata=boot["metadata"],
+        system_metadata=image_metadata(intent.request["image"]),
+        devices=tuple(_device(intent.server_id, plan, bound) for plan in _plans(job.decision)),
+        fault=fault,
+    )
+
+
+def image_metadata(image: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the ``image_*`` keys of a server's system metadata (nova/utils.py:get_system_metadata_from_image)."""
+    found = {"image_base_image_ref": ""}
+    if image is None:
+        return found
+    for key, value in image["properties"].items():
+        if isinstance(value, str | int | float | bool):
+            found[f"image_{key}"] = str(value)[:255]
+    found.update({f"image_{key}": str(image[key]) for key in INHERITED})
+    return found
+
+
+def _plans(decision: Decision) -> list[DiskPlan]:
+    return sorted(decision.disks, key=lambda plan: plan.boot_index != 0)
+
+
+def _device(server_id: str, plan: DiskPlan, bound: Bound) -> BlockDevice:
+    # The id is made from the server's, so that a second writer of the same rows makes the same rows.
+    device_id = str(uuid.uuid5(uuid.UUID(server_id), plan.role))
+    if plan.handling == "driver":
+        return BlockDevice(
+            uuid=device_id,
+            source_type="blank",
+            destination_type="local",
+            boot_index=-1,
+            volume_size=plan.size,
+            delete_on_termination=True,
+            guest_format=plan.guest_format,
+            device_type="disk",
+        )
+    disk, attached = bound.get(plan.role, (None, None))
+    return BlockDevice(
+        uuid=device_id,
+        source_type=plan.source_type,
+        destination_type="volume",
+        boot_index=plan.boot_index,
+        image_id=plan.image_id,
+        snapshot_id=plan.source_id if plan.source_type == "snapshot" else None,
+        volume_id=disk.id if disk else None,
+        volume_size=plan.size,
+        volume_type=disk.volume_type if disk else None,
+        attachment_id=attached.id if attached else None,
+        delete_on_termination=plan.delete_on_termination,
+        device_name=ROOT_DEVICE if plan.boot_index == 0 else None,
+        guest_format=plan.guest_format,
+    )

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The values that the doors and the flows pass on: who asks, what is asked, what was decided."""
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from keystoneauth1.plugin import BaseAuthPlugin
+
+from cells.types import BlockDevice, Fault, Flavor
+
+RootKind = Literal["volume", "local"]
+Handling = Literal["driver", "volume", "refuse"]
+
+
+def utcnow() -> dt.datetime:
+    """Return the time now as naive UTC, which is what nova's tables and ours hold."""
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)
+
+
+def new_request_id() -> str:
+    """Return a request id in the form that all OpenStack services use."""
+    return f"req-{uuid.uuid4()}"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. ``auth`` holds the token; it lives in memory only and never shows in a repr."""
+
+    auth: BaseAuthPlugin = field(repr=False)
+    project_id: str
+    user_id: str
+    roles: tuple[str, ...] = ()
+    request_id: str = field(default_factory=new_request_id)
+
+
+@dataclass(frozen=True)
+class RootDevice:
+    """An explicit root: an item of ``block_device_mapping_v2`` with ``boot_index`` 0; size in GiB."""
+
+    source_type: str
+    uuid: str | None = None
+    destination_type: str = "volume"
+    volume_size: int | None = None
+    volume_type: str | None = None
+    delete_on_termination: bool = False
+
+
+@dataclass(frozen=True)
+class BootRequest:
+    """What a user asks for. ``image`` and ``flavor`` are ids or names.
+
+    ``server_id`` is the key for repeating: the same id never makes a second server.
+    ``volume_type`` names a tier, or a volume type that one of the tiers leads to.
+    """
+
+    image: str | None
+    flavor: str
+    name: str
+    server_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    availability_zone: str | None = None
+    volume_type: str | None = None
+    root: RootDevice | None = None
+    config_drive: bool = False
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    key_name: str | None = None
+    user_data: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class DiskPlan:
+    """One disk of a server; ``size`` in GiB, ``why`` is how the size came about.
+
+    ``handling`` volume: cinder makes or lends it; driver: the host makes a local disk.
+    ``source_type`` and ``source_id`` are those of nova's block device mapping.
+    """
+
+    role: str
+    handling: Literal["volume", "driver"]
+    source_type: str
+    source_id: str | None
+    size: int
+    why: str
+    boot_index: int = -1
+    delete_on_termination: bool = True
+    image_id: str | None = None
+    guest_format: str | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a server will boot and why. ``cells`` is the order in which cells are tried.
+
+    ``rule`` names the rule that chose ``root``; ``cell_why`` has a sentence per cell.
+    """
+
+    root: RootKind
+    rule: str
+    disks: tuple[DiskPlan, ...]
+    tier: str
+    cells: tuple[str, ...]
+    cell_why: Mapping[str, str]
+    config_drive: Handling | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the decision as JSON-able data, as it is stored and shown."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Decision":
+        """Return the decision that ``to_dict`` gave."""
+        disks = tuple(DiskPlan(**disk) for disk in data["disks"])
+        return cls(**{**data, "disks": disks, "cells": tuple(data["cells"]), "notes": tuple(data["notes"])})
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """A server as people see it; ``status`` in the Compute API's words.
+
+    ``cell`` is None while it is accepted and has none. ``left_outside`` names what an open
+    intent still has to remove in other services.
+    """
+
+    id: str
+    name: str
+    project_id: str
+    status: str
+    task_state: str | None
+    cell: str | None
+    created_at: dt.datetime | None
+    flavor: Flavor | None = None
+    availability_zone: str | None = None
+    host: str | None = None
+    devices: tuple[BlockDevice, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    fault: Fault | None = None
+    decision: Decision | None = None
+    left_outside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What a DELETE came to: ``kept`` names each volume that still exists, and why."""
+
+    server_id: str
+    kept: tuple[str, ...] = ()

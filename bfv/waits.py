@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wait for disks: one look at all of them serves every flow that waits.
+
+Of the threads that wait with the same rights one looks for all, by one list call a tick, so a storm of N boots
+costs as many calls as it lasts ticks, not N times that. The interval starts small for fresh waits and grows with
+the age of the youngest; and it is never shorter than twice the last look took, so that looking
+leaves the service most of its time.
+"""
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bfv.errors import MaybeRunning, NotFound
+from bfv.types import utcnow
+from imagebackends.backend import Backend
+from imagebackends.types import Access, Disk
+
+Done = Callable[[Disk | None], bool]
+CONFIRM = 5.0
+
+
+@dataclass
+class _Wait:
+    """A thread that waits for one disk; ``seen`` is the last news, unset before the first."""
+
+    disk_id: str
+    since: dt.datetime
+    started: float
+    news: Disk | None = None
+    fresh: bool = False
+    confirmed: float = field(default_factory=time.monotonic)
+    listed: bool = False
+
+
+class Waits:
+    """Waits for disks of one backend with intervals of ``first`` to ``longest`` seconds."""
+
+    def __init__(self, backend: Backend, first: float, longest: float, skew: float) -> None:
+        self._backend = backend
+        self._first, self._longest = first, longest
+        self._skew = dt.timedelta(seconds=skew)
+        self._changed = threading.Condition()
+        self._waiting: dict[str, list[_Wait]] = {}
+        self._looking: set[str] = set()
+        self._last_look: dict[str, float] = {}
+
+    def until(self, access: Access, disk: Disk, done: Done, seconds: float, stop: Callable[[], None]) -> Disk | None:
+        """Wait until ``done`` holds of the disk (None once it is gone) and return it.
+
+        ``stop`` is called now and then and raises to end the wait. Raises MaybeRunning at the deadline.
+        """
+        deadline = time.monotonic() + seconds
+        key = "everywhere" if access.everywhere else access.project_id
+        news: Disk | None = disk
+        if done(news):
+            return news
+        wait = _Wait(disk.id, max(disk.created_at, utcnow() - self._skew), time.monotonic())
+        with self._changed:
+            self._waiting.setdefault(key, []).append(wait)
+        try:
+            while True:
+                stop()
+                if time.monotonic() > deadline:
+                    raise MaybeRunning(
+                        f"Volume {disk.id} was still {news.status if news else 'there'} after {seconds:.0f} seconds."
+                    )
+                if self._next(key, access, wait, deadline):
+                    news = wait.news
+                    if done(news):
+                        return news
+        finally:
+            with self._changed:
+                self._waiting[key].remove(wait)
+                self._changed.notify_all()
+
+    def _next(self, key: str, access: Access, wait: _Wait, deadline: float) -> bool:
+        """Look for everybody, or wait until somebody has looked; return whether there is news."""
+        with self._changed:
+            if key in self._looking:
+                self._changed.wait(min(1.0, max(0.0, deadline - time.monotonic())))
+                fresh, wait.fresh = wait.fresh, False
+                return fresh
+            self._looking.add(key)
+            others = list(self._waiting[key])
+        try:
+            time.sleep(min(self._interval(key, others), max(0.0, deadline - time.monotonic())))
+            with self._changed:
+                others = list(self._waiting[key])
+            self._look(key, access, others)
+        finally:
+            with self._changed:
+                self._looking.discard(key)
+                self._changed.notify_all()
+        fresh, wait.fresh = wait.fresh, False
+        return fresh
+
+    def _interval(self, key: str, waits: list[_Wait]) -> float:
+        youngest = time.monotonic() - max(wait.started for wait in waits)
+        # A tenth of the age: something that took 10 s so far is not late when seen a second later.
+        return min(self._longest, max(self._first, youngest / 10, 2 * self._last_look.get(key, 0.0)))
+
+    def _look(self, key: str, access: Access, waits: list[_Wait]) -> None:
+        began = time.monotonic()
+        try:
+            found = self._backend.look(access, {wait.disk_id for wait in waits}, min(wait.since for wait in waits))
+            for wait in waits:
+                if wait.disk_id in found:
+                    wait.news, wait.fresh, wait.listed = found[wait.disk_id], True, True
+                elif wait.listed or began - wait.confirmed > CONFIRM:
+                    self._confirm(access, wait)
+        except MaybeRunning:
+            # No answer is no news: who waits has a deadline of its own.
+            return
+        finally:
+            self._last_look[key] = time.monotonic() - began
+
+    def _confirm(self, access: Access, wait: _Wait) -> None:
+        """Ask for one disk that the list does not name: unchanged, or gone."""
+        wait.confirmed = time.monotonic()
+        try:
+            wait.news = self._backend.get(access, wait.disk_id)
+        except NotFound:
+            wait.news = None
+        wait.fresh = True

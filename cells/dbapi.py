@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What differs between the drivers: which URLs they take, where their time-outs are set, what their errors mean."""
+
+import importlib.util
+import re
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from cells.errors import BadCell, BadValue, Busy, CellDown, CellsError
+
+# Deadlock, lock wait time-out, and MariaDB's answer to a snapshot that another writer overtook.
+_MYSQL_BUSY = {1213, 1205, 1020}
+_MYSQL_NO_RIGHT = {1142, 1143, 1227}
+_MYSQL_NO_TABLE = {1146, 1054}
+_MYSQL_BAD_VALUE = {1264, 1265, 1366, 1406}
+# Mistakes of a statement that drivers call operational.
+_MYSQL_OURS = {1048, 1364, 1292}
+# Not always called operational, but the server is not to be had.
+_MYSQL_DOWN = {1040, 1044, 1045, 1047, 1049, 1053, 1129, 1130, 1203, 1226, 1290, 1836, 1927}
+_SQLITE_BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
+_MYSQL_DRIVERS = {"mysqlclient": "MySQLdb", "mysqldb": "MySQLdb", "pymysql": "pymysql"}
+
+
+def check_url(name: str, url: str) -> sa.URL:
+    """Return a database URL parsed. Raises BadCell with a reason that holds no part of the URL.
+
+    A MySQL URL that names a driver which is not installed gets the other one: nova's own cell mappings say
+    ``mysql+pymysql`` wherever they are read.
+    """
+    host = url.partition("://")[2].partition("?")[0].rpartition("@")[2].partition("/")[0]
+    if "," in host:
+        raise _several_hosts(name)
+    if re.match(r"[^?]*\{\w+\}", url):
+        raise BadCell(f"cell {name}: its database URL is a template and there is no base URL to fill it from")
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise BadCell(f"cell {name}: its database URL cannot be parsed") from None
+    if isinstance(parsed.query.get("host"), tuple) or "," in str(parsed.query.get("host", "")):
+        raise _several_hosts(name)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if not parsed.database or ":memory:" in parsed.database or "mode=memory" in parsed.database:
+            raise BadCell(f"cell {name}: an SQLite database must be a file, each connection has its own otherwise")
+    elif backend in ("mysql", "mariadb"):
+        parsed = _with_driver(name, parsed)
+    else:
+        raise BadCell(f"cell {name}: databases of kind {backend} are not supported")
+    return parsed
+
+
+def _several_hosts(name: str) -> BadCell:
+    return BadCell(
+        f"cell {name}: several hosts or a backup URL for one cell are not supported. Two writers that do not know of "
+        "each other split a cell's truth; use the database's own high availability behind one address."
+    )
+
+
+def _with_driver(name: str, url: sa.URL) -> sa.URL:
+    backend, _, driver = url.drivername.partition("+")
+    for candidate in (driver or "mysqldb", "mysqldb", "pymysql"):
+        if importlib.util.find_spec(_MYSQL_DRIVERS.get(candidate, candidate)):
+            return url.set(drivername=f"{backend}+{candidate}")
+    raise BadCell(f"cell {name}: neither mysqlclient nor PyMySQL is installed")
+
+
+def connect_args(url: sa.URL, connect_timeout: float, statement_timeout: float) -> dict[str, Any]:
+    """Return the driver's arguments for time-outs in seconds; the handshake counts as part of connecting."""
+    if url.get_backend_name() == "sqlite":
+        # No isolation level: SQLAlchemy's begin event writes BEGIN itself, sqlite3 would only before the first write.
+        return {"timeout": statement_timeout, "isolation_level": None, "check_same_thread": False}
+    lock_wait = max(1, int(statement_timeout / 2))
+    return {
+        "connect_timeout": max(1, round(connect_timeout)),
+        # PyMySQL reads the handshake under the read time-out; on_connect sets the one for statements.
+        "read_timeout": max(1, round(connect_timeout if url.get_driver_name() == "pymysql" else statement_timeout)),
+        "write_timeout": max(1, round(statement_timeout)),
+        # TRADITIONAL as oslo.db sets it: a value that is too long is an error and never cut. A lock wait ends before
+        # the read time-out, so that it comes back as "busy" and not as "down".
+        "init_command": f"SET SESSION sql_mode='TRADITIONAL', SESSION innodb_lock_wait_timeout={lock_wait}",
+    }
+
+
+def on_connect(url: sa.URL, statement_timeout: float) -> Callable[[Any, Any], None]:
+    """Return what has to be done to each new connection."""
+
+    def sqlite(connection: Any, _record: Any) -> None:
+        # Changing the mode wants the file alone; asking does not.
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    def pymysql(connection: Any, _record: Any) -> None:
+        connection._read_timeout = max(1, round(statement_timeout))
+
+    def nothing(connection: Any, _record: Any) -> None:
+        pass
+
+    if url.get_backend_name() == "sqlite":
+        return sqlite
+    return pymysql if url.get_driver_name() == "pymysql" else nothing
+
+
+def told(name: str, error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> CellsError | None:
+    """Return our word for a driver's error, None when it tells of no outage but of a mistake or a duplicate."""
+    if isinstance(error, sa.exc.TimeoutError):
+        return CellDown(name, "all of its connections are in use")
+    cause = error.orig
+    if type(cause).__module__.partition(".")[0] == "sqlite3":
+        return _told_by_sqlite(name, error)
+    code, text = _code(cause)
+    reason = f"{text} ({code})" if code else text
+    if code in _MYSQL_BUSY:
+        return Busy(name, reason)
+    if code in _MYSQL_NO_RIGHT or code in _MYSQL_NO_TABLE:
+        return BadCell(f"cell {name}: {reason}")
+    if code in _MYSQL_BAD_VALUE or isinstance(error, sa.exc.DataError):
+        return BadValue(f"cell {name}: {reason}")
+    if isinstance(error, sa.exc.IntegrityError) or code in _MYSQL_OURS:
+        return None
+    operational = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError)
+    if operational or error.connection_invalidated or code in _MYSQL_DOWN:
+        return CellDown(name, reason)
+    return None
+
+
+def _told_by_sqlite(name: str, error: sa.exc.DBAPIError) -> CellsError | None:
+    # The primary name comes first in extended ones such as SQLITE_BUSY_SNAPSHOT.
+    kind = "_".join(str(getattr(error.orig, "sqlite_errorname", "")).split("_")[:2])
+    if kind in _SQLITE_BUSY:
+        return Busy(name, str(error.orig))
+    if kind == "SQLITE_ERROR":
+        return BadCell(f"cell {name}: {error.orig}") if "no such" in str(error.orig) else None
+    if kind in ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", ""):
+        return None
+    return CellDown(name, str(error.orig))
+
+
+def _code(cause: BaseException | None) -> tuple[int, str]:
+    match getattr(cause, "args", ()):
+        case (int(code), text, *_):
+            return code, str(text) or "connection lost"
+        case _:
+            return 0, str(cause) or type(cause).__name__

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flavors of the API database and who may use them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from cells.database import Database, utcnow
+from cells.errors import Exists, NotMapped
+from cells.schema_api import flavor_extra_specs, flavor_projects, flavors
+from cells.types import Flavor
+
+
+def get(api: Database, flavorid_or_name: str, project_id: str | None) -> Flavor:
+    """Return a flavor by id, else by name; ``project_id`` None is the operator, who sees all of them.
+
+    A project gets none that is disabled, and of the non-public ones those it was given
+    (``nova/objects/flavor.py:_flavor_get_query_from_db``, ``nova/compute/api.py:_validate_and_build_base_options``).
+    Raises NotMapped, CellDown.
+    """
+    wanted = sa.or_(flavors.c.flavorid == flavorid_or_name, flavors.c.name == flavorid_or_name)
+    found = _select(api, sa.and_(wanted, _visible_to(project_id)))
+    # MySQL compares without regard to case, we do not.
+    exact = [one for one in found if one.flavorid == flavorid_or_name]
+    exact += [one for one in found if one.name == flavorid_or_name]
+    if not exact:
+        raise NotMapped(f"Flavor {flavorid_or_name} could not be found.")
+    return exact[0]
+
+
+def list_flavors(api: Database, project_id: str | None) -> list[Flavor]:
+    """Return the flavors that ``get`` would give, in the order of their ids. Raises CellDown."""
+    return sorted(_select(api, _visible_to(project_id)), key=lambda flavor: flavor.flavorid)
+
+
+def create(api: Database, flavor: Flavor) -> Flavor:
+    """Write a new flavor and return it with the number that the database gave it; its own ``id`` is ignored.
+
+    ``nova/objects/flavor.py:_flavor_create``. Raises Exists for a flavorid or name that is taken, CellDown.
+    """
+
+    def write(conn: sa.Connection) -> int:
+        now = utcnow()
+        row = {"flavorid": flavor.flavorid, "name": flavor.name, "vcpus": flavor.vcpus, "memory_mb": flavor.memory_mb,
+               "root_gb": flavor.root_gb, "ephemeral_gb": flavor.ephemeral_gb, "swap": flavor.swap, "vcpu_weight": 0,
+               "rxtx_factor": flavor.rxtx_factor, "disabled": flavor.disabled, "is_public": flavor.is_public,
+               "description": flavor.description, "created_at": now}  # fmt: skip
+        key = conn.execute(flavors.insert().values(row)).inserted_primary_key
+        assert key is not None
+        of_flavor = {"flavor_id": key[0], "created_at": now}
+        if specs := [{**of_flavor, "key": k, "value": v} for k, v in flavor.extra_specs.items()]:
+            conn.execute(flavor_extra_specs.insert(), specs)
+        if projects := [{**of_flavor, "project_id": project} for project in dict.fromkeys(flavor.projects)]:
+            conn.execute(flavor_projects.insert(), projects)
+        return int(key[0])
+
+    try:
+        return replace(flavor, id=api.run(write))
+    except sa.exc.IntegrityError as error:
+        raise Exists(f"Flavor {flavor.flavorid} or one named {flavor.name} exists already.") from error
+
+
+def delete(api: Database, flavorid: str) -> None:
+    """Remove a flavor, its extra specs and who may use it; servers keep their own copy of it.
+
+    ``nova/objects/flavor.py:_flavor_destroy``. Raises NotMapped, CellDown.
+    """
+
+    def write(conn: sa.Connection) -> None:
+        key = conn.execute(sa.select(flavors.c.id).where(flavors.c.flavorid == flavorid)).scalar()
+        if key is None:
+            raise NotMapped(f"Flavor {flavorid} could not be found.")
+        conn.execute(flavor_projects.delete().where(flavor_projects.c.flavor_id == key))
+        conn.execute(flavor_extra_specs.delete().where(flavor_extra_specs.c.flavor_id == key))
+        conn.execute(flavors.delete().where(flavors.c.id == key))
+
+    api.run(write)
+
+
+def _visible_to(project_id: str | None) -> sa.ColumnElement[bool]:
+    if project_id is None:
+        return sa.true()
+    given = sa.select(flavor_projects.c.flavor_id).where(flavor_projects.c.project_id == project_id)
+    # NULL in an old row is nova's default: enabled and public.
+    enabled = sa.func.coalesce(flavors.c.disabled, sa.false()).is_(sa.false())
+    public = sa.func.coalesce(flavors.c.is_public, sa.true()).is_(sa.true())
+    return sa.and_(enabled, sa.or_(public, flavors.c.id.in_(given)))
+
+
+def _select(api: Database, condition: sa.ColumnElement[bool]) -> list[Flavor]:
+    keys = sa.select(flavors.c.id).where(condition)
+    specs: dict[int, dict[str, str]] = {}
+    projects: dict[int, list[str]] = {}
+    with api.reader() as conn:
+        rows = conn.execute(sa.select(flavors).where(condition)).all()
+        for spec in conn.execute(sa.select(flavor_extra_specs).where(flavor_extra_specs.c.flavor_id.in_(keys))):
+            specs.setdefault(spec.flavor_id, {})[spec.key] = spec.value
+        given = sa.select(flavor_projects).where(flavor_projects.c.flavor_id.in_(keys))
+        for project in conn.execute(given.order_by(flavor_projects.c.id)):
+            projects.setdefault(project.flavor_id, []).append(project.project_id)
+    return [_flavor(row, specs.get(row.id, {}), projects.get(row.id, ())) for row in rows]
+
+
+def _flavor(row: sa.Row[Any], specs: dict[str, str], projects: Sequence[str]) -> Flavor:
+    return Flavor(
+        id=row.id, flavorid=row.flavorid, name=row.name, vcpus=row.vcpus, memory_mb=row.memory_mb,
+        root_gb=row.root_gb or 0, ephemeral_gb=row.ephemeral_gb or 0, swap=row.swap,
+        rxtx_factor=1.0 if row.rxtx_factor is None else row.rxtx_factor, disabled=bool(row.disabled),
+        is_public=row.is_public is not False, extra_specs=specs, projects=tuple(projects),
+        description=row.description,
+    )  # fmt: skip

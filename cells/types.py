@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The values that cross this floor. Field names are those of nova's tables and objects."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CELL0_UUID = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row of nova's ``cell_mappings``; the URL never shows in a repr, a log or an error."""
+
+    id: int
+    uuid: str
+    name: str
+    disabled: bool
+    database_connection: str = field(repr=False)
+
+    @property
+    def is_cell0(self) -> bool:
+        """Whether this is the graveyard of servers that never had a host."""
+        return self.uuid == CELL0_UUID
+
+
+@dataclass(frozen=True)
+class ServerMapping:
+    """A row of nova's ``instance_mappings`` with its cell, None while the server has none."""
+
+    server_id: str
+    project_id: str
+    user_id: str | None
+    cell: Cell | None
+    queued_for_delete: bool | None
+    created_at: dt.datetime
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """A flavor; ``memory_mb`` and ``swap`` in MiB, disks in GiB."""
+
+    id: int
+    flavorid: str
+    name: str
+    vcpus: int
+    memory_mb: int
+    root_gb: int
+    ephemeral_gb: int = 0
+    swap: int = 0
+    rxtx_factor: float = 1.0
+    disabled: bool = False
+    is_public: bool = True
+    extra_specs: Mapping[str, str] = field(default_factory=dict)
+    projects: tuple[str, ...] = ()
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class BlockDevice:
+    """A row of nova's ``block_device_mapping``; ``volume_size`` in GiB."""
+
+    uuid: str
+    source_type: str
+    destination_type: str
+    boot_index: int | None = None
+    image_id: str | None = None
+    snapshot_id: str | None = None
+    volume_id: str | None = None
+    volume_size: int | None = None
+    volume_type: str | None = None
+    attachment_id: str | None = None
+    connection_info: Mapping[str, Any] | None = field(default=None, repr=False)
+    delete_on_termination: bool = False
+    device_name: str | None = None
+    device_type: str | None = None
+    disk_bus: str | None = None
+    guest_format: str | None = None
+    tag: str | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a server is in ERROR, in words its user can act on."""
+
+    code: int
+    message: str
+    details: str = ""
+    created_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server as its cell's database tells it (nova's ``instances`` and what hangs on it).
+
+    ``metadata`` is the user's. ``system_metadata`` holds the ``image_*`` keys.
+    Times are naive UTC as in nova's tables.
+    """
+
+    uuid: str
+    project_id: str
+    user_id: str
+    display_name: str
+    vm_state: str
+    flavor: Flavor
+    image_ref: str = ""
+    task_state: str | None = None
+    power_state: int = 0
+    display_description: str | None = None
+    hostname: str | None = None
+    reservation_id: str | None = None
+    availability_zone: str | None = None
+    host: str | None = None
+    node: str | None = None
+    root_device_name: str | None = None
+    config_drive: str = ""
+    key_name: str | None = None
+    user_data: str | None = field(default=None, repr=False)
+    created_at: dt.datetime | None = None
+    updated_at: dt.datetime | None = None
+    launched_at: dt.datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    system_metadata: Mapping[str, str] = field(default_factory=dict)
+    devices: tuple[BlockDevice, ...] = ()
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class RequestSpec:
+    """What was asked for when a server was booted (nova's ``RequestSpec``), as far as we use it.
+
+    ``image`` is as Glance's API tells it, flat, with the free ones under ``properties``; None if there was none.
+    ``availability_zone`` is only what the user asked for or what was pinned.
+    """
+
+    server_id: str
+    project_id: str
+    user_id: str | None
+    flavor: Flavor
+    image: Mapping[str, Any] | None = None
+    is_bfv: bool = False
+    availability_zone: str | None = None
+    num_instances: int = 1
+    scheduler_hints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

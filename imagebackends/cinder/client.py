@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A python-cinderclient for each act, over one session, and the values that its answers become.
+
+One client object serves one act: cinderclient pins the first request id it sees to all later calls of the same
+object (``cinderclient/client.py:SessionClient.request``), so a shared one would mix up strangers' requests.
+"""
+
+import datetime as dt
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from cinderclient import api_versions
+from cinderclient import client as cinderclient
+from keystoneauth1.adapter import Adapter
+from keystoneauth1.session import Session
+
+from imagebackends.errors import NotFound, Unsupported
+from imagebackends.http import Settings, told
+from imagebackends.types import Access, Attachment, Disk
+
+# 3.46: an image of a volume-backed server is created from its snapshots (cinder/api/microversions.py).
+NEEDED = (3, 46)
+WANTED = (3, 71)
+REIMAGE = (3, 68)
+TIME_FILTER = (3, 60)
+FORCED_SNAPSHOT = "3.65"
+
+
+class Clients:
+    """Makes clients. The microversion is asked for once in the life of a process."""
+
+    def __init__(self, settings: Settings, session: Session) -> None:
+        self.settings, self.session = settings, session
+        self._lock = threading.Lock()
+        self._version: tuple[int, int] | None = None
+
+    def version(self, access: Access) -> tuple[int, int]:
+        """Return the highest microversion that this cinder, cinderclient and this code know. Raises Unsupported."""
+        with self._lock:
+            if self._version is None:
+                self._version = self._negotiate(access)
+            return self._version
+
+    def reads(self, access: Access) -> Any:
+        """Return a client whose calls may be repeated."""
+        return self._client(access, self.settings.read_retries)
+
+    def writes(self, access: Access) -> Any:
+        """Return a client that sends each call once."""
+        return self._client(access, 0)
+
+    def adapter(self, access: Access) -> Adapter:
+        """Return a plain adapter to cinder, for what cinderclient has no words for."""
+        return Adapter(
+            self.session,
+            auth=access.auth,
+            service_type="block-storage",
+            region_name=self.settings.region_name,
+            interface=self.settings.interface,
+            endpoint_override=self.settings.volume_endpoint,
+            global_request_id=access.request_id,
+            connect_retries=self.settings.read_retries,
+            default_microversion=".".join(map(str, self.version(access))),
+        )
+
+    def _client(self, access: Access, retries: int) -> Any:
+        return cinderclient.Client(
+            ".".join(map(str, self.version(access))),
+            session=self.session,
+            auth=access.auth,
+            region_name=self.settings.region_name,
+            interface=self.settings.interface,
+            service_type="block-storage",
+            endpoint_override=self.settings.volume_endpoint,
+            global_request_id=access.request_id,
+            connect_retries=retries,
+            status_code_retries=retries,
+        )
+
+    def _negotiate(self, access: Access) -> tuple[int, int]:
+        with told("ask cinder for its version"):
+            endpoint = self.settings.volume_endpoint or self.session.get_endpoint(
+                auth=access.auth,
+                service_type="block-storage",
+                region_name=self.settings.region_name,
+                interface=self.settings.interface,
+            )
+            if not endpoint:
+                raise NotFound("The catalog has no block-storage service; set [storage] volume_endpoint or mend it.")
+            # The document under /v3 wants a token, the one at the root does not (cinder/api/versions.py).
+            answer = self.session.get(f"{endpoint.rpartition('/v3')[0]}/", authenticated=False, raise_exc=False)
+        most = max((_pair(each.get("version")) for each in answer.json().get("versions", ())), default=(3, 0))
+        own = api_versions.APIVersion(api_versions.MAX_VERSION)
+        found = min(most, WANTED, (own.ver_major, own.ver_minor))
+        if found < NEEDED:
+            raise Unsupported(f"Cinder speaks up to 3.{found[1]}; 3.{NEEDED[1]} (Pike) is needed.")
+        return found
+
+
+def _pair(version: str | None) -> tuple[int, int]:
+    major, _, minor = (version or "3.0").partition(".")
+    return int(major), int(minor or 0)
+
+
+def disk(volume: Any) -> Disk:
+    """Return a volume of cinder's answer as a value (``cinder/api/v3/views/volumes.py``)."""
+    raw: Mapping[str, Any] = volume if isinstance(volume, Mapping) else volume.to_dict()
+    image = raw.get("volume_image_metadata") or {}
+    return Disk(
+        id=raw["id"],
+        project_id=raw.get("os-vol-tenant-attr:tenant_id") or "",
+        size=raw["size"],
+        status=raw["status"],
+        created_at=dt.datetime.fromisoformat(raw["created_at"]).replace(tzinfo=None),
+        name=raw.get("name") or "",
+        volume_type=raw.get("volume_type"),
+        availability_zone=raw.get("availability_zone"),
+        backend=raw.get("os-vol-host-attr:host"),
+        bootable=str(raw.get("bootable")).lower() == "true",
+        image_id=image.get("image_id"),
+        snapshot_id=raw.get("snapshot_id"),
+        servers=tuple(each["server_id"] for each in raw.get("attachments") or ()),
+        metadata=raw.get("metadata") or {},
+        image_metadata=image,
+    )
+
+
+def attachment(raw: Any) -> Attachment:
+    """Return an attachment of cinder's answer as a value (``cinder/api/v3/views/attachments.py``)."""
+    found: Mapping[str, Any] = raw if isinstance(raw, Mapping) else raw.to_dict()
+    found = found.get("attachment", found)
+    return Attachment(
+        id=found["id"],
+        disk_id=found["volume_id"],
+        server_id=found.get("instance"),
+        status=found.get("status") or "",
+        connection=found.get("connection_info") or {},
+    )

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of the lab: ``python3 -m lab up`` and its neighbours."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from lab import driver, install, process, report
+from lab.process import Service
+from lab.settings import LabError
+
+COMMANDS = {
+    "install": "Debian packages and the Python environment of the services",
+    "up": "start everything, from nothing or from data; repairs what a crash left",
+    "down": "stop everything, in reverse order",
+    "wipe": "down, and remove all data but the Python environment",
+    "status": "one line for each service; exit 1 unless all serve",
+    "env": "print KEY=VALUE lines, and write clouds.yaml and lab.env",
+    "test-env": "the same as `export` lines, for eval in a shell",
+}
+FAULTS = {
+    "start": "start one service and wait until it serves",
+    "stop": "stop one service as `down` would",
+    "kill": "SIGKILL one service and its workers",
+    "pause": "SIGSTOP one service and its workers",
+    "resume": "SIGCONT them",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python3 -m lab", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text)
+    for name, text in FAULTS.items():
+        fault = commands.add_parser(name, help=text)
+        fault.add_argument(
+            "service", choices=sorted(driver.SERVICES), metavar="SERVICE", help=", ".join(driver.SERVICES)
+        )
+    arguments = parser.parse_args()
+    try:
+        if arguments.command in FAULTS:
+            return inject(arguments.command, driver.SERVICES[arguments.service])
+        return run_command(arguments.command)
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+
+
+def run_command(name: str) -> int:
+    if name == "status":
+        return 0 if driver.status() else 1
+    if name in ("env", "test-env"):
+        text = report.lines() if name == "env" else report.exports()
+        report.write_all()
+        print(text, end="")
+        return 0
+    actions: dict[str, Callable[[], None]] = {
+        "install": install.install,
+        "up": driver.up,
+        "down": driver.down,
+        "wipe": driver.wipe,
+    }
+    actions[name]()
+    return 0
+
+
+def inject(fault: str, service: Service) -> int:
+    began = time.monotonic()
+    if fault == "start":
+        process.start(service)
+        process.wait(service)
+    elif fault == "stop":
+        process.stop(service)
+    elif fault == "kill":
+        process.kill(service)
+    else:
+        process.send(service, signal.SIGSTOP if fault == "pause" else signal.SIGCONT)
+    driver.say(began, f"{fault} {service.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transactions, time-outs and words for failures, with real sockets and real locks."""
+
+import os
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+
+import pytest
+import sqlalchemy as sa
+
+from cells import BadCell, BadValue, Busy, CellDown, Database
+
+PASSWORD = "s3cret-Pa55"
+METADATA = sa.MetaData()
+ITEMS = sa.Table("items", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(20)),
+                 mysql_charset="utf8mb3")  # fmt: skip
+
+
+@pytest.fixture
+def database(database_url, open_database) -> Database:
+    database = open_database("cell1", database_url("cell1"))
+    with database.writer() as conn:
+        METADATA.create_all(conn)
+        conn.execute(ITEMS.insert(), [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}])
+    return database
+
+
+def names(database: Database) -> list[str]:
+    with database.reader() as conn:
+        return list(conn.execute(sa.select(ITEMS.c.name).order_by(ITEMS.c.id)).scalars())
+
+
+def rename(conn: sa.Connection, key: int, name: str) -> None:
+    conn.execute(ITEMS.update().where(ITEMS.c.id == key).values(name=name))
+
+
+def again(database: Database, **options) -> Database:
+    """The same database with other time-outs."""
+    return Database(database.name, database._url.render_as_string(hide_password=False), **options)
+
+
+# Transactions
+
+
+def test_a_writer_commits_at_its_end(database):
+    with database.writer() as conn:
+        rename(conn, 1, "eins")
+    assert names(database) == ["eins", "two"]
+
+
+def test_an_error_in_a_writer_changes_nothing_and_comes_out(database):
+    def fail():
+        with database.writer() as conn:
+            rename(conn, 1, "eins")
+            raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert names(database) == ["one", "two"]
+
+
+def test_a_duplicate_stays_sqlalchemys_word(database):
+    with pytest.raises(sa.exc.IntegrityError), database.writer() as conn:
+        conn.execute(ITEMS.insert().values(id=1))
+
+
+def test_a_reader_sees_one_moment(database):
+    with database.reader() as conn:
+        before = conn.execute(sa.select(ITEMS.c.name).order_by(ITEMS.c.id)).scalars().all()
+        with database.writer() as other:
+            rename(other, 1, "eins")
+        assert conn.execute(sa.select(ITEMS.c.name).order_by(ITEMS.c.id)).scalars().all() == before
+
+
+def test_writers_that_read_first_lose_no_change(database):
+    """A transaction that reads, waits for another writer and then writes is what a deferred BEGIN cannot do."""
+
+    def count_up(conn):
+        query = sa.select(ITEMS.c.name).where(ITEMS.c.id == 1).with_for_update()
+        rename(conn, 1, str(int(conn.execute(query).scalar()) + 1))
+
+    with database.writer() as conn:
+        rename(conn, 1, "0")
+    threads = [threading.Thread(target=lambda: [database.run(count_up) for _ in range(10)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert names(database)[0] == "40"
+
+
+def test_a_table_that_is_not_there_is_no_outage(database):
+    with pytest.raises(BadCell, match="missing"), database.reader() as conn:
+        conn.execute(sa.text("SELECT * FROM missing"))
+
+
+def test_wrong_sql_is_no_outage(database):
+    with pytest.raises(sa.exc.DBAPIError), database.reader() as conn:
+        conn.execute(sa.text("SELEKT 1"))
+
+
+def test_values_are_not_in_an_errors_text(database):
+    with pytest.raises(sa.exc.IntegrityError) as caught, database.writer() as conn:
+        conn.execute(ITEMS.insert().values(id=1, name="private"))
+    assert "private" not in str(caught.value)
+
+
+def test_a_full_pool_is_down_after_the_connect_time_out(database):
+    small = again(database, pool_size=1, connect_timeout=0.3)
+    started = time.monotonic()
+    with small.reader(), pytest.raises(CellDown, match="in use"), small.reader():
+        pass
+    assert time.monotonic() - started < 2
+    small.close()
+
+
+# Locks
+
+
+def test_a_lock_that_is_held_is_busy_and_not_repeated_for_ever(database):
+    waiting, calls = again(database, statement_timeout=1), []
+
+    def late(conn):
+        calls.append(1)
+        rename(conn, 1, "late")
+
+    with database.writer() as conn:
+        rename(conn, 1, "first")
+        started = time.monotonic()
+        with pytest.raises(Busy):
+            waiting.run(late)
+    assert time.monotonic() - started < 5
+    assert len(calls) <= 5
+    assert names(database)[0] == "first"
+    waiting.close()
+
+
+def test_run_goes_on_when_the_lock_is_free_again(database):
+    waiting = again(database, statement_timeout=4)
+    locked = threading.Event()
+
+    def hold():
+        with database.writer() as conn:
+            rename(conn, 1, "first")
+            locked.set()
+            time.sleep(0.5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    locked.wait()
+    waiting.run(lambda conn: rename(conn, 1, "second"))
+    holder.join()
+    assert names(database)[0] == "second"
+    waiting.close()
+
+
+def test_run_repeats_the_whole_transaction_after_a_deadlock(database):
+    if database.dialect == "sqlite":
+        pytest.skip("SQLite has one write lock and no deadlocks")
+    both, calls = threading.Barrier(2, timeout=10), []
+
+    def crosswise(first, second):
+        def write(conn):
+            calls.append(first)
+            rename(conn, first, "x")
+            with suppress(threading.BrokenBarrierError):
+                both.wait()
+            both.abort()
+            rename(conn, second, "y")
+
+        database.run(write)
+
+    threads = [threading.Thread(target=crosswise, args=order) for order in ((1, 2), (2, 1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 3
+    assert sorted(names(database)) == ["x", "y"]
+
+
+# Outages
+
+
+@contextmanager
+def listening(answer=None):
+    """A port that accepts and then never says more than ``answer``."""
+    server, accepted = socket.create_server(("127.0.0.1", 0)), []
+
+    def accept():
+        with suppress(OSError):
+            while True:
+                accepted.append(server.accept()[0])
+                if answer is not None:
+                    accepted[-1].sendall(answer)
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join()
+        for conn in accepted:
+            conn.close()
+
+
+def mysql_url(port: int) -> str:
+    return f"mysql+pymysql://bfv:{PASSWORD}@127.0.0.1:{port}/nova"
+
+
+def assert_down_within(database: Database, seconds: float) -> CellDown:
+    started = time.monotonic()
+    with pytest.raises(CellDown) as caught, database.reader() as conn:
+        conn.execute(sa.text("SELECT 1"))
+    assert time.monotonic() - started < seconds
+    assert not isinstance(caught.value, Busy)
+    assert caught.value.cell == "cell9"
+    assert PASSWORD not in f"{caught.value!r} {caught.value} {caught.value.__cause__}"
+    return caught.value
+
+
+def test_a_port_that_refuses_is_down_at_once(open_database):
+    with listening() as port:
+        pass
+    assert_down_within(open_database("cell9", mysql_url(port)), 1)
+
+
+def test_a_port_that_accepts_and_never_answers_is_down_within_the_connect_time_out(open_database):
+    with listening() as port:
+        assert_down_within(open_database("cell9", mysql_url(port), connect_timeout=1, statement_timeout=30), 2.5)
+
+
+def test_a_port_that_talks_nonsense_is_down(open_database):
+    with listening(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        assert_down_within(open_database("cell9", mysql_url(port), connect_timeout=1), 2.5)
+
+
+def test_a_directory_that_is_gone_is_down(open_database, tmp_path):
+    assert_down_within(open_database("cell9", f"sqlite:///{tmp_path}/gone/cell.db"), 1)
+
+
+def test_a_file_that_is_no_database_is_down(open_database, tmp_path):
+    (tmp_path / "cell.db").write_text("no database at all, just a line of text that is long enough to look at" * 20)
+    assert_down_within(open_database("cell9", f"sqlite:///{tmp_path}/cell.db"), 1)
+
+
+@pytest.fixture
+def mariadb() -> sa.URL:
+    if "BFV_TEST_MARIADB" not in os.environ:
+        pytest.skip("BFV_TEST_MARIADB has no URL of a MariaDB server")
+    return sa.make_url(os.environ["BFV_TEST_MARIADB"])
+
+
+def test_a_wrong_password_is_down_and_stays_unsaid(mariadb, open_database):
+    assert_down_within(open_database("cell9", mysql_url(mariadb.port or 3306)), 2)
+
+
+def test_a_statement_that_hangs_is_down_after_the_statement_time_out(mariadb, open_database):
+    database = open_database("cell9", mariadb.render_as_string(hide_password=False), statement_timeout=1)
+    started = time.monotonic()
+    with pytest.raises(CellDown), database.reader() as conn:
+        conn.execute(sa.text("SELECT SLEEP(20)"))
+    assert 0.9 < time.monotonic() - started < 3
+    with database.reader() as conn:
+        assert conn.execute(sa.text("SELECT 1")).scalar() == 1
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_replaced(mariadb, open_database):
+    database = open_database("cell9", mariadb.render_as_string(hide_password=False), pool_size=1)
+    with database.reader() as conn:
+        first = conn.execute(sa.text("SELECT CONNECTION_ID()")).scalar()
+        conn.execute(sa.text("SET SESSION wait_timeout = 1"))
+    time.sleep(2)
+    with database.reader() as conn:
+        assert conn.execute(sa.text("SELECT CONNECTION_ID()")).scalar() != first
+
+
+@contextmanager
+def cutting_proxy(host: str, port: int, at: bytes, armed: threading.Event, *, forward: bool):
+    """Passes bytes on until it is armed and ``at`` is sent, then (passes it on and) cuts both sides."""
+    server, threads, sockets = socket.create_server(("127.0.0.1", 0)), [], []
+    cut = threading.Event()
+
+    def pump(source, target):
+        with suppress(OSError):
+            while (data := source.recv(65536)) and not cut.is_set():
+                if armed.is_set() and at in data:
+                    cut.set()
+                    if forward:
+                        target.sendall(data)
+                        time.sleep(0.3)
+                    break
+                target.sendall(data)
+        for one in (source, target):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def accept():
+        with suppress(OSError):
+            while True:
+                client = server.accept()[0]
+                upstream = socket.create_connection((host, port))
+                sockets.extend([client, upstream])
+                for ends in ((client, upstream), (upstream, client)):
+                    threads.append(threading.Thread(target=pump, args=ends))
+                    threads[-1].start()
+
+    acceptor = threading.Thread(target=accept)
+    acceptor.start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        acceptor.join()
+        for one in sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
+        for one in sockets:
+            one.close()
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_connection_lost_in_a_commit_is_down_and_not_repeated(arrives, database, open_database):
+    if database.dialect == "sqlite":
+        pytest.skip("SQLite has no connection to lose")
+    url, calls, armed = database._url, [], threading.Event()
+
+    def write(conn):
+        calls.append(1)
+        armed.set()
+        rename(conn, 1, "eins")
+
+    with cutting_proxy(url.host, url.port or 3306, b"COMMIT", armed, forward=arrives) as port:
+        through = open_database("cell9", url.set(port=port, host="127.0.0.1").render_as_string(hide_password=False))
+        with pytest.raises(CellDown) as caught:
+            through.run(write)
+        through.close()
+    assert not isinstance(caught.value, Busy)
+    assert len(calls) == 1
+    assert names(database)[0] == ("eins" if arrives else "one")
+
+
+def test_a_value_that_does_not_fit_is_no_outage(database):
+    if database.dialect == "sqlite":
+        pytest.skip("SQLite looks at no lengths")
+    for name in ("x" * 21, "\N{GRINNING FACE}"):
+        with pytest.raises(BadValue, match="name"), database.writer() as conn:
+            rename(conn, 1, name)
+
+
+# Descriptions
+
+
+@pytest.mark.parametrize("host", ["a,b", "a:3306,b:3306", "[::1]:3306,b"])
+def test_several_hosts_are_refused_with_the_way_out(host):
+    with pytest.raises(BadCell, match="high availability") as caught:
+        Database("cell1", f"mysql+pymysql://bfv:{PASSWORD}@{host}/nova")
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("query", ["host=a,b", "host=a&host=b"])
+def test_several_hosts_in_the_options_are_refused(query):
+    with pytest.raises(BadCell, match="high availability"):
+        Database("cell1", f"mysql+pymysql://bfv:{PASSWORD}@/nova?{query}")
+
+
+def test_a_password_with_a_comma_is_not_taken_for_hosts(open_database):
+    open_database("cell1", "mysql+pymysql://bfv:a,b@127.0.0.1/nova")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("no url", "cannot be parsed"),
+        (f"mysql+pymysql://bfv:{PASSWORD}@host:port/nova", "cannot be parsed"),
+        (f"oracle://bfv:{PASSWORD}@host/nova", "not supported"),
+        ("sqlite://", "must be a file"),
+        ("sqlite:///:memory:", "must be a file"),
+        (f"{{scheme}}://bfv:{PASSWORD}@host/nova", "template"),
+        (f"mysql+nodriver://bfv:{PASSWORD}@host/nova", None),
+    ],
+)
+def test_a_url_that_cannot_work_is_refused_without_being_shown(url, why, open_database):
+    if why is None:
+        with suppress(BadCell):
+            open_database("cell1", url)
+        return
+    with pytest.raises(BadCell, match=why) as caught:
+        Database("cell1", url)
+    assert PASSWORD not in f"{caught.value}{caught.value.__cause__}"
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_the_password_is_shown_nowhere(open_database):
+    url = f"mysql+pymysql://bfv:{PASSWORD}@127.0.0.1:1/nova?ssl_key_password={PASSWORD}"
+    database = open_database("cell1", url)
+    assert database.safe_url() == "mysql+pymysql://bfv:***@127.0.0.1:1/nova"
+    assert PASSWORD not in repr(database)
+
+
+@pytest.mark.parametrize("driver", ["", "+mysqldb"])
+def test_a_mysql_driver_that_is_not_installed_is_replaced_by_the_other(driver, mariadb, open_database):
+    url = mariadb.set(drivername=f"mysql{driver}").render_as_string(hide_password=False)
+    with open_database("cell1", url).reader() as conn:
+        assert conn.execute(sa.text("SELECT 1")).scalar() == 1

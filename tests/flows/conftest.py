@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flows are tested on every site by the same tests: here on the real services."""
+
+import os
+
+import pytest
+
+from tests import sites
+
+
+@pytest.fixture(scope="session", params=[pytest.param("lab", marks=pytest.mark.lab)])
+def site(request):
+    return sites.lab()
+
+
+@pytest.fixture(scope="session")
+def raw_image(site):
+    """An image of 16 MiB of random bytes, raw, public."""
+    return site.upload(os.urandom(16 << 20))
+
+
+@pytest.fixture
+def world(site, tmp_path):
+    return sites.World(site, tmp_path)
+
+
+@pytest.fixture
+def nothing_left(site):
+    """Fail a test that leaves a volume or an attachment of its servers outside."""
+    before = site.ours()
+    yield
+    assert site.ours() == before

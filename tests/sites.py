@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cloud to test against, as data: where it is and who may do what. The same tests run on every site."""
+
+import contextlib
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import requests
+from keystoneauth1.identity import v3
+
+import bfv
+from bfv.types import new_request_id
+
+# Of this run alone, so that others may use the same cloud at the same time.
+NAME = os.environ.setdefault("BFV_TEST_NAME", f"vm-{uuid.uuid4().hex[:8]}")
+ROOT = Path(__file__).parent.parent
+USERS = {  # name: (project, its domain, password)
+    "admin": ("admin", "default", "labadmin"),
+    "demo": ("demo", "default", "labdemo"),
+    "other": ("other", "default", "labdemo"),
+    "noservice": ("noservice", "outer", "labdemo"),
+    "bfv": ("service", "default", "labsvc"),
+    "bfv-nosvc": ("service", "default", "labsvc"),
+    "bfv-plain": ("service", "default", "labsvc"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """Endpoints and names; ``domains`` maps a domain's name to its id."""
+
+    auth_url: str
+    image_url: str
+    volume_url: str
+    domains: dict[str, str]
+    backends: dict[str, str]
+    internal_project: str
+    control_url: str | None = None
+
+    def auth(self, user):
+        project, domain, password = USERS[user]
+        return v3.Password(
+            auth_url=self.auth_url,
+            username=user,
+            password=password,
+            user_domain_id=self.domains[domain],
+            project_name=project,
+            project_domain_id=self.domains[domain],
+        )
+
+    def caller(self, user):
+        auth = self.auth(user)
+        access = auth.get_access(_session())
+        return bfv.Caller(
+            auth, access.project_id, access.user_id, tuple(access.role_names), request_id=new_request_id()
+        )
+
+    def call(self, user, method, url, **kwargs):
+        """Make one plain call and return the response."""
+        headers = {
+            "X-Auth-Token": self.auth(user).get_token(_session()),
+            "OpenStack-API-Version": "volume 3.71",
+            **kwargs.pop("headers", {}),
+        }
+        return requests.request(method, url, headers=headers, timeout=60, **kwargs)
+
+    def volumes(self, user="admin", **query):
+        """Return all volumes of all projects but those of cinder's own cache."""
+        query = {"all_tenants": 1, **query} if user == "admin" else query
+        found = self.call(user, "GET", f"{self.volume_url}/volumes/detail", params=query).json()["volumes"]
+        return {each["id"]: each for each in found if each.get("os-vol-tenant-attr:tenant_id") != self.internal_project}
+
+    def attachments(self):
+        found = self.call("admin", "GET", f"{self.volume_url}/attachments", params={"all_tenants": 1}).json()
+        return {each["id"]: each for each in found["attachments"]}
+
+    def ours(self):
+        """Return the ids of the volumes of this run's servers, and of the attachments of these."""
+        volumes = {key for key, each in self.volumes().items() if each["name"].startswith(NAME)}
+        return volumes, {key for key, each in self.attachments().items() if each["volume_id"] in volumes}
+
+    def snapshot(self, volume_id, user="demo"):
+        """Make a snapshot of a volume that is in use and return its id."""
+        body = {"snapshot": {"volume_id": volume_id, "name": NAME}}
+        made = self.call(user, "POST", f"{self.volume_url}/snapshots", json=body)
+        assert made.status_code == 202, made.text
+        key = made.json()["snapshot"]["id"]
+        until(lambda: self._snapshot(key).json()["snapshot"]["status"] == "available")
+        return key
+
+    def drop_snapshot(self, key):
+        self.call("admin", "DELETE", f"{self.volume_url}/snapshots/{key}")
+        until(lambda: self._snapshot(key).status_code == 404)
+
+    def _snapshot(self, key):
+        return self.call("admin", "GET", f"{self.volume_url}/snapshots/{key}")
+
+    def upload(self, data, *, user="admin", **properties):
+        """Make an image of these bytes and return its id."""
+        body = {
+            "name": f"img-{uuid.uuid4().hex[:8]}",
+            "disk_format": "raw",
+            "container_format": "bare",
+            "visibility": "public",
+            **properties,
+        }
+        made = self.call(user, "POST", f"{self.image_url}/v2/images", json=body)
+        assert made.status_code == 201, made.text
+        image_id = made.json()["id"]
+        if data is not None:
+            put = self.call(
+                user,
+                "PUT",
+                f"{self.image_url}/v2/images/{image_id}/file",
+                data=data,
+                headers={"Content-Type": "application/octet-stream"},
+            )
+            assert put.status_code == 204, put.text
+        return image_id
+
+    def settle(self, volume_id, *states, seconds=60):
+        """Wait until a volume is in one of the states (None: gone) and return it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            got = self.call("admin", "GET", f"{self.volume_url}/volumes/{volume_id}")
+            state = None if got.status_code == 404 else got.json()["volume"]["status"]
+            if state in states:
+                return got.json().get("volume")
+            time.sleep(0.1)
+        raise AssertionError(f"volume {volume_id} is {state}, not {states}")
+
+
+def until(done, seconds=60):
+    """Wait until a condition holds; fail when it does not."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def _session():
+    from keystoneauth1.session import Session
+
+    return Session()
+
+
+def lab() -> Site:
+    """Return the lab, which must be up."""
+    text = subprocess.run([sys.executable, "-m", "lab", "env"], cwd=ROOT, check=True, capture_output=True, text=True)
+    env = dict(line.split("=", 1) for line in text.stdout.splitlines() if "=" in line)
+    return Site(
+        auth_url=env["LAB_AUTH_URL"],
+        image_url=env["LAB_IMAGE_URL"],
+        volume_url=env["LAB_VOLUME_URL"],
+        domains={"default": env["LAB_DOMAIN_DEFAULT"], "outer": env["LAB_DOMAIN_OUTER"]},
+        backends={"cell1": env["LAB_CELL1_POOL"], "cell2": env["LAB_CELL2_POOL"]},
+        internal_project=env["LAB_PROJECT_CINDER_INTERNAL"],
+    )
+
+
+CONFIG = """
+[DEFAULT]
+cells = cell1,cell2
+[database]
+api_connection = sqlite:///{home}/api.db
+connection = sqlite:///{home}/bfv.db
+[storage]
+volume_endpoint = {volume_url}
+image_endpoint = {image_url}
+read_timeout = {read_timeout}
+[boot]
+late_answer = {late_answer}
+clock_skew = 30
+volume_timeout = {volume_timeout}
+[engine]
+ask_again = 0.2
+give_up = {give_up}
+lease = 30
+[service_user]
+auth_type = v3password
+auth_url = {auth_url}
+username = {service_user}
+password = labsvc
+project_name = service
+user_domain_id = {domain}
+project_domain_id = {domain}
+[cell:cell1]
+availability_zone = cell1
+volume_type = cell1
+backend = {backend1}
+tiers = fast:cell1-fast
+[cell:cell2]
+availability_zone = cell2
+volume_type = cell2
+backend = {backend2}
+tiers = fast:cell2-fast
+"""
+
+
+class World:
+    """A bfv of its own on a site: databases in a folder, a configuration, and processes to be killed."""
+
+    def __init__(self, site: Site, home: Path, **settings):
+        self.site, self.home = site, home
+        self.settings = {
+            "volume_url": site.volume_url,
+            "image_url": site.image_url,
+            "service_user": "bfv",
+            "late_answer": 20,
+            "volume_timeout": 120,
+            "give_up": 120,
+            "read_timeout": 60,
+            **settings,
+        }
+        self.config = home / "bfv.conf"
+        self.write_config()
+        with self.cloud("admin") as cloud:
+            from bfv import database
+            from cells import flavors
+            from cells.types import Flavor
+
+            database.init(cloud.parts, f"sqlite:///{home}/cell0.db")
+            for cell in site.backends:
+                database.add_cell(cloud.parts, cell, f"sqlite:///{home}/{cell}.db")
+            small = {"id": 0, "vcpus": 1, "memory_mb": 128}
+            flavors.create(cloud.parts.api, Flavor(flavorid="tiny", name="tiny", root_gb=0, **small))
+            flavors.create(cloud.parts.api, Flavor(flavorid="big", name="big", root_gb=2, **small))
+
+    def write_config(self, **settings):
+        """Write the configuration with other settings from now on."""
+        self.settings.update(settings)
+        site = self.site
+        self.config.write_text(
+            CONFIG.format(
+                home=self.home,
+                auth_url=site.auth_url,
+                domain=site.domains["default"],
+                backend1=site.backends["cell1"],
+                backend2=site.backends["cell2"],
+                **self.settings,
+            )
+        )
+
+    @contextlib.contextmanager
+    def cloud(self, user="demo"):
+        """Open the cloud in this process, for one user."""
+        caller = self.site.caller(user)
+        with bfv.connect(self.config, lambda: dataclasses.replace(caller, request_id=new_request_id())) as cloud:
+            yield cloud
+
+    def environment(self, user="demo"):
+        project, domain, password = USERS[user]
+        hidden = {key: value for key, value in os.environ.items() if not key.startswith("OS_")}
+        return {
+            **hidden,
+            "OS_AUTH_URL": self.site.auth_url,
+            "OS_USERNAME": user,
+            "OS_PASSWORD": password,
+            "OS_PROJECT_NAME": project,
+            "OS_USER_DOMAIN_ID": self.site.domains[domain],
+            "OS_PROJECT_DOMAIN_ID": self.site.domains[domain],
+            "PYTHONPATH": str(ROOT),
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+        }
+
+    def run(self, *words, user="demo", expect=0):
+        """Run the command in a process of its own and return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "bfv", "--config-file", str(self.config), *words],
+            capture_output=True,
+            text=True,
+            env=self.environment(user),
+            timeout=300,
+            cwd=self.home,
+        )
+        assert done.returncode == expect, (done.returncode, done.stdout, done.stderr)
+        return done.stdout if expect == 0 else done.stderr + done.stdout
+
+    def victim(self, plan, user="demo"):
+        """Run a verb in a process that kills itself, see ``tests.victim``; return its exit status."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.victim", str(self.config), *plan],
+            capture_output=True,
+            text=True,
+            env=self.environment(user),
+            timeout=300,
+            cwd=ROOT,
+        )
+        return done

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that runs one verb of bfv and is killed at a boundary: before its Nth commit, or around a call.
+
+Nothing of bfv is patched: SQLAlchemy and requests tell when they are about to commit or have got an answer.
+Usage: python -m tests.victim CONFIG KIND NUMBER VERB [ARGUMENT ...]; KIND is commit, before or after (a changing
+call of the storage services), or none: then the number of boundaries of each kind is printed.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+
+import requests
+import sqlalchemy as sa
+from sqlalchemy import event
+
+import bfv
+from bfv.caller import from_environment
+
+COUNTS = {"commit": 0, "before": 0, "after": 0}
+LOCK = threading.Lock()
+
+
+def at(kind, wanted, number):
+    with LOCK:
+        COUNTS[kind] += 1
+        reached = kind == wanted and COUNTS[kind] == number
+    if reached:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch(wanted, number):
+    """Have the process killed at the boundary."""
+
+    @event.listens_for(sa.Engine, "commit")
+    def on_commit(connection):
+        if connection.get_execution_options().get("bfv_writer"):
+            at("commit", wanted, number)
+
+    send = requests.adapters.HTTPAdapter.send
+
+    def counted(self, request, **kwargs):
+        changes = request.method != "GET" and "/auth/tokens" not in request.url
+        if changes:
+            at("before", wanted, number)
+        answer = send(self, request, **kwargs)
+        if changes:
+            at("after", wanted, number)
+        return answer
+
+    requests.adapters.HTTPAdapter.send = counted
+
+
+def main():
+    config, kind, number, verb, *words = sys.argv[1:]
+    with bfv.connect(config, from_environment) as cloud:
+        watch(kind, int(number))
+        if verb == "boot":
+            image, server_id = words
+            cloud.boot(
+                bfv.BootRequest(image=image, flavor="tiny", name=os.environ["BFV_TEST_NAME"], server_id=server_id)
+            )
+            cloud.wait(server_id, 120)
+        elif verb == "delete":
+            cloud.delete(words[0])
+        elif verb == "rebuild":
+            cloud.rebuild(words[0], words[1])
+            cloud.wait(words[0], 120)
+        elif verb == "disconnect":
+            cloud.disconnect(words[0])
+    print(json.dumps(COUNTS))
+
+
+if __name__ == "__main__":
+    main()
