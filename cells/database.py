@@ -29,7 +29,8 @@ class Database:
     """One database of ``pool_size`` connections; a caller waits ``connect_timeout`` seconds for one of them.
 
     ``connect_timeout`` bounds a new connection up to and with its handshake, ``statement_timeout`` one statement
-    (for SQLite: the wait for its write lock), both in seconds. Nothing is opened before the first transaction.
+    (for SQLite: the wait for its write lock), both in seconds. A transaction whose database hangs thus ends after at
+    most their sum: a pooled connection is pinged before it is given. Nothing is opened before the first transaction.
     Raises BadCell for a URL that cannot work.
     """
 

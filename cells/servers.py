@@ -20,7 +20,7 @@ from cells.types import Fault, Server
 
 __all__ = ["by_ids", "destroy", "find", "get", "insert", "replace_image", "set_fault", "update", "update_device"]
 
-_FIXED = {"id", "uuid", "deleted", "deleted_at", "created_at"}
+_SETTABLE = set(instances.c.keys()).difference({"id", "uuid", "deleted", "deleted_at", "created_at", "updated_at"})
 
 
 def insert(db: Database, server: Server) -> bool:
@@ -65,9 +65,10 @@ def update(db: Database, uuid: str, *, expect: Mapping[str, Any] | None = None, 
 
     An expected value may be None, a value, or a collection of either. False also when there is no such server.
     ``nova/db/main/api.py:instance_update_and_get_original`` with expected_task_state and expected_vm_state.
+    Raises TypeError for a column that is not there or that makes a server what it is.
     """
-    if fixed := _FIXED.intersection(columns):
-        raise TypeError(f"{min(fixed)} of a server does not change")
+    if other := set(columns).difference(_SETTABLE):
+        raise TypeError(f"{min(other)} of a server cannot be set")
     conditions = [_expected(instances.c[name], value) for name, value in (expect or {}).items()]
     changed = instances.update().where(_live(uuid), *conditions).values(**columns, updated_at=utcnow())
     return bool(db.run(lambda conn: conn.execute(changed).rowcount))
@@ -89,7 +90,7 @@ def set_fault(db: Database, uuid: str, fault: Fault) -> None:
 
 
 def update_device(db: Database, device_uuid: str, **columns: Any) -> None:
-    """Set columns of a block device by its id, named as in ``BlockDevice``. Raises NotMapped."""
+    """Set columns of a block device by its id, named as in ``BlockDevice``. Raises NotMapped, TypeError."""
     table = block_device_mapping
     changed = table.update().where(table.c.uuid == device_uuid, table.c.deleted == 0)
     changed = changed.values(**device_values(columns), updated_at=utcnow())

@@ -81,7 +81,7 @@ class Site:
 
     def ours(self):
         """Return the ids of the volumes of this run's servers, and of the attachments of these."""
-        volumes = {key for key, each in self.volumes().items() if each["name"].startswith(NAME)}
+        volumes = {key for key, each in self.volumes().items() if (each["name"] or "").startswith(NAME)}
         return volumes, {key for key, each in self.attachments().items() if each["volume_id"] in volumes}
 
     def snapshot(self, volume_id, user="demo"):

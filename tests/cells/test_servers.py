@@ -172,8 +172,8 @@ def test_of_racing_compare_and_sets_one_wins(cell, server):
     assert sorted(outcomes) == [False, False, False, True]
 
 
-@pytest.mark.parametrize("column", ["uuid", "id", "deleted", "created_at"])
-def test_what_a_server_is_does_not_change(column, cell, server):
+@pytest.mark.parametrize("column", ["uuid", "id", "deleted", "created_at", "unknown"])
+def test_what_a_server_is_cannot_be_set(column, cell, server):
     with pytest.raises(TypeError, match=column):
         servers.update(cell, server.uuid, **{column: "1"})
     with pytest.raises(TypeError, match="instance_uuid"):
