@@ -39,14 +39,15 @@ def current(parts: Parts) -> str | None:
         return MigrationContext.configure(conn, opts={"version_table": VERSION_TABLE}).get_current_revision()
 
 
-def check(parts: Parts) -> None:
-    """Raise BadConfig unless our own database has the version of this code."""
+def check(parts: Parts) -> str:
+    """Return the version of our own database. Raises BadConfig unless it is that of this code."""
     head = ScriptDirectory.from_config(script()).get_current_head()
     have = current(parts)
-    if have != head:
+    if have is None or have != head:
         raise BadConfig(
             f"The journal's database has version {have or 'none'}, this bfv needs {head}: run `bfv db init`."
         )
+    return have
 
 
 def init(parts: Parts, cell0_connection: str | None) -> None:

@@ -4,7 +4,7 @@
 import logging
 from collections.abc import Callable
 
-from bfv import delete
+from bfv import delete, probe
 from bfv.errors import CellDown, LeaseLost, MaybeRunning, NotAllowed
 from bfv.journal import Intent
 from bfv.parts import Parts
@@ -12,7 +12,11 @@ from bfv.types import utcnow
 
 LOG = logging.getLogger(__name__)
 
-FLOWS: dict[str, Callable[[Parts, Intent], None]] = {**delete.STOPPABLE, "delete": delete.run}
+FLOWS: dict[str, Callable[[Parts, Intent], None]] = {
+    **delete.STOPPABLE,
+    "delete": delete.run,
+    "probe": probe.run,
+}
 
 
 def run(parts: Parts, intent_id: str) -> float | None:

@@ -29,7 +29,8 @@ class Database:
     """One database of ``pool_size`` connections; a caller waits ``connect_timeout`` seconds for one of them.
 
     ``connect_timeout`` bounds a new connection up to and with its handshake, ``statement_timeout`` one statement
-    (for SQLite: the wait for its write lock), both in seconds. A transaction whose database hangs thus ends after at
+    (for SQLite: the wait for its write lock), both in seconds; MySQL's drivers take whole ones, for a statement two
+    at least. A transaction whose database hangs thus ends after at
     most their sum: a pooled connection is pinged before it is given. Nothing is opened before the first transaction.
     Raises BadCell for a URL that cannot work.
     """
@@ -54,7 +55,7 @@ class Database:
         except (ImportError, TypeError, ValueError, sa.exc.ArgumentError) as error:
             raise BadCell(f"cell {name}: no usable driver for {self._url.drivername}: "
                           f"{type(error).__name__}") from None  # fmt: skip
-        sa.event.listen(self._engine, "connect", on_connect(self._url, statement_timeout))
+        sa.event.listen(self._engine, "connect", on_connect(self._url))
         if self.dialect == "sqlite":
             sa.event.listen(self._engine, "begin", _begin_sqlite)
 

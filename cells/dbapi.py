@@ -72,18 +72,19 @@ def connect_args(url: sa.URL, connect_timeout: float, statement_timeout: float) 
         # No isolation level: SQLAlchemy's begin event writes BEGIN itself, sqlite3 would only before the first write.
         return {"timeout": statement_timeout, "isolation_level": None, "check_same_thread": False}
     lock_wait = max(1, int(statement_timeout / 2))
+    patience = max(lock_wait + 1, round(statement_timeout))
     return {
         "connect_timeout": max(1, round(connect_timeout)),
         # PyMySQL reads the handshake under the read time-out; on_connect sets the one for statements.
-        "read_timeout": max(1, round(connect_timeout if url.get_driver_name() == "pymysql" else statement_timeout)),
-        "write_timeout": max(1, round(statement_timeout)),
+        "read_timeout": max(1, round(connect_timeout)) if url.get_driver_name() == "pymysql" else patience,
+        "write_timeout": patience,
         # TRADITIONAL as oslo.db sets it: a value that is too long is an error and never cut. A lock wait ends before
         # the read time-out, so that it comes back as "busy" and not as "down".
         "init_command": f"SET SESSION sql_mode='TRADITIONAL', SESSION innodb_lock_wait_timeout={lock_wait}",
     }
 
 
-def on_connect(url: sa.URL, statement_timeout: float) -> Callable[[Any, Any], None]:
+def on_connect(url: sa.URL) -> Callable[[Any, Any], None]:
     """Return what has to be done to each new connection."""
 
     def sqlite(connection: Any, _record: Any) -> None:
@@ -93,7 +94,7 @@ def on_connect(url: sa.URL, statement_timeout: float) -> Callable[[Any, Any], No
         connection.execute("PRAGMA foreign_keys = ON")
 
     def pymysql(connection: Any, _record: Any) -> None:
-        connection._read_timeout = max(1, round(statement_timeout))
+        connection._read_timeout = connection._write_timeout
 
     def nothing(connection: Any, _record: Any) -> None:
         pass

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from cells.database import Database, utcnow
 from cells.dbapi import check_url
 from cells.errors import BadCell, Exists, NotEmpty, NotMapped
-from cells.schema_api import cell_mappings, host_mappings, instance_mappings, request_specs
+from cells.schema_api import cell_mappings, instance_mappings, request_specs
 from cells.types import CELL0_UUID, Cell, ServerMapping
 
 _CELL = (cell_mappings.c.uuid, cell_mappings.c.name, cell_mappings.c.disabled, cell_mappings.c.database_connection)
@@ -110,17 +110,13 @@ class Registry:
         ``nova/cmd/manage.py:CellV2Commands.delete_cell`` without its force. Raises NotMapped, NotEmpty.
         """
 
-        def write(conn: sa.Connection) -> None:
-            cell = _one(self._cells(conn, lock=True), name_or_uuid)
-            for table, what in ((instance_mappings, "servers"), (host_mappings, "hosts")):
-                if conn.execute(sa.select(table.c.id).where(table.c.cell_id == cell.id).limit(1)).first():
-                    raise NotEmpty(f"Cell {cell.name} still has {what} mapped to it.")
-            conn.execute(cell_mappings.delete().where(cell_mappings.c.id == cell.id))
-
+        cell = self.cell(name_or_uuid)
+        removed = cell_mappings.delete().where(cell_mappings.c.id == cell.id)
         try:
-            self.database.run(write)
+            self.database.run(lambda conn: conn.execute(removed))
         except sa.exc.IntegrityError as error:
-            raise NotEmpty(f"Cell {name_or_uuid} got servers or hosts in this moment.") from error
+            # The foreign keys tell, so that no server can come in between.
+            raise NotEmpty(f"Cell {cell.name} still has servers or hosts mapped to it.") from error
 
     def map_server(self, server_id: str, project_id: str, user_id: str, request_spec: Mapping[str, Any]) -> None:
         """Write the mapping of a new server, without a cell, and its request spec (a primitive), in one transaction.

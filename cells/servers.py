@@ -30,21 +30,19 @@ def insert(db: Database, server: Server) -> bool:
     used by another project or by a server that is deleted, or when a device's id is taken.
     """
 
-    def write(conn: sa.Connection) -> bool:
-        if _is_there(conn, server):
-            return False
+    def write(conn: sa.Connection) -> None:
         for table, rows in server_rows(server, utcnow()):
             if rows:
                 conn.execute(table.insert(), rows)
-        return True
 
     try:
-        return db.run(write)
+        db.run(write)
     except sa.exc.IntegrityError as error:
         with db.reader() as conn:
             if _is_there(conn, server):
                 return False
         raise Exists(f"A block device of server {server.uuid} exists already.") from error
+    return True
 
 
 def find(db: Database, uuid: str) -> Server | None:

@@ -32,7 +32,7 @@ class Images:
     def get(self, access: Access, image_id: str) -> Image:
         """Return an image. Raises NotFound, MaybeRunning."""
         with told(f"look at image {image_id}"):
-            return _image(self._adapter(access).get(f"/v2/images/{image_id}").json())
+            return _image(adapter(self._settings, self._session, access).get(f"/v2/images/{image_id}").json())
 
     def find(self, access: Access, name_or_id: str) -> Image:
         """Return an image by id, else by name. Raises NotFound, BadRequest for a name of several images."""
@@ -41,7 +41,11 @@ class Images:
         except ValueError:
             pass
         with told(f"look for image {name_or_id}"):
-            found = self._adapter(access).get("/v2/images", params={"name": name_or_id}).json()["images"]
+            found = (
+                adapter(self._settings, self._session, access)
+                .get("/v2/images", params={"name": name_or_id})
+                .json()["images"]
+            )
         if not found:
             raise NotFound(f"Image {name_or_id} could not be found.")
         if len(found) > 1:
@@ -49,17 +53,19 @@ class Images:
             raise BadRequest(f"Several images are called {name_or_id}; say which by its id: {ids}.")
         return _image(found[0])
 
-    def _adapter(self, access: Access) -> Adapter:
-        return Adapter(
-            self._session,
-            auth=access.auth,
-            service_type="image",
-            region_name=self._settings.region_name,
-            interface=self._settings.interface,
-            endpoint_override=self._settings.image_endpoint,
-            global_request_id=access.request_id,
-            connect_retries=self._settings.read_retries,
-        )
+
+def adapter(settings: Settings, session: Session, access: Access) -> Adapter:
+    """Return a plain adapter to glance."""
+    return Adapter(
+        session,
+        auth=access.auth,
+        service_type="image",
+        region_name=settings.region_name,
+        interface=settings.interface,
+        endpoint_override=settings.image_endpoint,
+        global_request_id=access.request_id,
+        connect_retries=settings.read_retries,
+    )
 
 
 def volume_snapshots(image: Image) -> list[dict[str, Any]]:

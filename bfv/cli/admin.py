@@ -4,8 +4,8 @@
 import argparse
 from typing import Any
 
-from bfv import check as checks
 from bfv import database
+from bfv.check import check as prove
 from bfv.cli import output
 from bfv.cloud import Cloud
 from cells import flavors
@@ -68,7 +68,7 @@ def _add_flavor(verbs: Any) -> None:
 
 def check(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Prove that the cloud is ready."""
-    found = checks.check(cloud.parts, projects=args.project, probe=args.probe, image=args.image)
+    found = prove(cloud.parts, projects=args.project, probe=args.probe, image=args.image)
     args.failed = any(line.state == "bad" for line in found)
     if args.json:
         return found

@@ -39,7 +39,9 @@ HOW_MUCH = [pytest.param(False, id="sample"), pytest.param(True, id="all", marks
 def consistent(world, site, server_id, before):
     """Assert that the server has what its rows say and nothing else is outside; return it, None when it is gone."""
     new = {
-        key: each for key, each in site.volumes().items() if (each["name"] or "").startswith(sites.NAME) and key not in before
+        key: each
+        for key, each in site.volumes().items()
+        if (each["name"] or "").startswith(sites.NAME) and key not in before
     }
     with world.cloud() as cloud:
         try:

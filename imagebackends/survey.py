@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator's account can learn of cinder and glance without changing anything: for ``bfv check``."""
+
+import datetime as dt
+import email.utils
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from keystoneauth1.adapter import Adapter
+
+from imagebackends.cinder.client import Clients
+from imagebackends.glance import adapter as image_adapter
+from imagebackends.http import told
+from imagebackends.types import Access
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool of a volume backend; ``fsid`` and ``rbd_pool`` are None where the driver is not rbd's."""
+
+    name: str
+    backend_name: str | None
+    state: str
+    free_gib: float | None
+    fsid: str | None
+    rbd_pool: str | None
+
+
+@dataclass(frozen=True)
+class VolumeType:
+    """A volume type with its extra specs."""
+
+    name: str
+    extra_specs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def backend_name(self) -> str | None:
+        """The backend that the type leads to, None when any may be chosen."""
+        return self.extra_specs.get("volume_backend_name")
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The zones that the type allows (``cinder/volume/volume_types.py``), empty for all."""
+        text = self.extra_specs.get("RESKEY:availability_zones", "")
+        return tuple(zone.strip() for zone in text.split(",") if zone.strip())
+
+
+@dataclass(frozen=True)
+class Quota:
+    """A project's limits in cinder, -1 unlimited; gigabytes are GiB."""
+
+    volumes: int
+    volumes_used: int
+    gigabytes: int
+    gigabytes_used: int
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store of glance; ``fsid`` is None where it is no Ceph or glance does not tell."""
+
+    id: str
+    type: str
+    default: bool
+    fsid: str | None
+
+
+class Survey:
+    """Asks as an administrator; every method raises NotAllowed where the rights do not suffice, MaybeRunning."""
+
+    def __init__(self, clients: Clients, access: Access) -> None:
+        self._clients, self._access = clients, access
+
+    def version(self) -> tuple[int, int]:
+        """Return the microversion that is used."""
+        return self._clients.version(self._access)
+
+    def pools(self) -> list[Pool]:
+        """Return the pools of all backends (``cinder/volume/drivers/rbd.py:_update_volume_stats``)."""
+        answer = self._cinder("/scheduler-stats/get_pools", "list the storage pools", detail="true")
+        return [_pool(each["name"], each.get("capabilities", {})) for each in answer["pools"]]
+
+    def volume_types(self) -> dict[str, VolumeType]:
+        """Return the volume types by name."""
+        answer = self._cinder("/types", "list the volume types", is_public="None")
+        return {
+            each["name"]: VolumeType(each["name"], each.get("extra_specs") or {}) for each in answer["volume_types"]
+        }
+
+    def zones(self) -> dict[str, bool]:
+        """Return cinder's availability zones and whether each is available."""
+        answer = self._cinder("/os-availability-zone", "list cinder's availability zones")
+        return {each["zoneName"]: bool(each["zoneState"]["available"]) for each in answer["availabilityZoneInfo"]}
+
+    def quota(self, project_id: str) -> Quota:
+        """Return a project's limits and use."""
+        path = f"/os-quota-sets/{project_id}"
+        answer = self._cinder(path, f"look at the quota of project {project_id}", usage="True")["quota_set"]
+        volumes, gigabytes = answer["volumes"], answer["gigabytes"]
+        return Quota(volumes["limit"], volumes["in_use"], gigabytes["limit"], gigabytes["in_use"])
+
+    def default_volumes(self) -> int:
+        """Return how many volumes a project may have that has no quota of its own, -1 unlimited."""
+        return int(
+            self._cinder("/os-quota-class-sets/default", "look at the default quota")["quota_class_set"]["volumes"]
+        )
+
+    def skew(self) -> dt.timedelta | None:
+        """Return by how much cinder's clock is before ours, to the second; None where its answers bear no date."""
+        adapter = self._adapter()
+        before = dt.datetime.now(dt.UTC)
+        with told("ask cinder for the time"):
+            answer = adapter.get("/limits")
+        date = answer.headers.get("Date")
+        return email.utils.parsedate_to_datetime(date) - before if date else None
+
+    def stores(self) -> list[Store]:
+        """Return glance's stores with the Ceph cluster of each (``glance/api/v2/discovery.py``, 2023.1)."""
+        with told("list glance's stores"):
+            answer = image_adapter(self._clients.settings, self._clients.session, self._access).get(
+                "/v2/info/stores/detail"
+            )
+        return [
+            Store(each["id"], each.get("type", ""), str(each.get("default", "")).lower() == "true",
+                  (each.get("properties") or {}).get("fsid"))
+            for each in answer.json()["stores"]
+        ]  # fmt: skip
+
+    def cached(self, backend: str) -> list[tuple[str, str]]:
+        """Return (image id, project id) of each volume on a backend that cinder's image-volume cache made."""
+        answer = self._cinder("/volumes/detail", "look for volumes of cinder's cache", all_tenants="1", host=backend)
+        return [
+            (str(each["name"])[len("image-") :], each["os-vol-tenant-attr:tenant_id"])
+            for each in answer["volumes"]
+            if (each["name"] or "").startswith("image-")
+        ]
+
+    def _cinder(self, path: str, act: str, **query: str) -> Any:
+        with told(act):
+            return self._adapter().get(path, params=query).json()
+
+    def _adapter(self) -> Adapter:
+        return self._clients.adapter(self._access)
+
+
+def _pool(name: str, raw: Mapping[str, Any]) -> Pool:
+    # cluster:conf:fsid:user:pool; a conf's path may hold a colon, so the parts are counted from the end.
+    place = str(raw.get("location_info") or "").rsplit(":", 3)
+    free = raw.get("free_capacity_gb")
+    return Pool(
+        name=name,
+        backend_name=raw.get("volume_backend_name"),
+        state=raw.get("backend_state") or "unknown",
+        free_gib=free if isinstance(free, int | float) else None,
+        fsid=place[1] if len(place) == 4 else None,
+        rbd_pool=place[3] if len(place) == 4 else None,
+    )

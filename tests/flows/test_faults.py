@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every call that changes something is lost, late, doubled and failed, before and after it took effect.
+
+The server ends complete or in ERROR, nothing is doubled, and after its deletion nothing is left.
+"""
+
+import random
+
+import pytest
+
+import bfv
+from tests import sites
+from tests.faultproxy import FaultProxy
+from tests.flows.test_boot import HOST
+from tests.flows.test_kill import SEED
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+FAULTS = ["lost before", "lost after", "reset after", "late", "failed before", "failed after"]
+CALLS = {
+    "boot": [("POST", "/volumes$"), ("POST", "/attachments$"), ("GET", "/volumes/detail")],
+    "delete": [("DELETE", "/attachments/"), ("DELETE", "/volumes/"), ("GET", "/volumes/")],
+    "rebuild": [("POST", "/action$"), ("GET", "/volumes/")],
+}
+MATRIX = [(verb, *call, fault) for verb, calls in CALLS.items() for call in calls for fault in FAULTS]
+SAMPLE = random.Random(SEED).sample(MATRIX, 6)
+CASES = [
+    pytest.param(*case, marks=[] if case in SAMPLE else pytest.mark.full, id="-".join(case).replace(" ", "_"))
+    for case in MATRIX
+]
+
+
+@pytest.fixture
+def proxy(site):
+    with FaultProxy(site.volume_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def shaky(site, tmp_path, proxy):
+    return sites.World(site, tmp_path, volume_url=proxy.url, late_answer=3, read_timeout=2)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("verb", "method", "path", "fault"), CASES)
+def test_one_call_meets_one_fault(shaky, proxy, site, raw_image, verb, method, path, fault):
+    how = {"nth": 1, "seconds": 4.0} if fault == "late" else {"nth": 1}
+    before = site.ours()[0]
+    with shaky.cloud() as cloud:
+        request = bfv.BootRequest(image=raw_image, flavor="tiny", name=sites.NAME)
+        if verb == "boot":
+            rule = proxy.rule(method, path, fault, **how)
+        cloud.boot(request)
+        server = cloud.wait(request.server_id, 120)
+        if verb == "rebuild":
+            rule = proxy.rule(method, path, fault, **how)
+            cloud.rebuild(server.id, raw_image)
+            server = cloud.wait(server.id, 120)
+
+        assert (server.status, server.fault) == ("BUILD", None)
+        assert site.ours()[0] - before == {server.devices[0].volume_id}
+        assert site.ours()[1] == {server.devices[0].attachment_id}
+
+        if verb == "delete":
+            rule = proxy.rule(method, path, fault, **how)
+        assert cloud.delete(server.id).kept == ()
+        assert cloud.servers() == []
+    assert rule.seen > 0
+
+
+def test_a_cinder_that_is_away_leaves_a_server_in_build_and_comes_back(shaky, proxy, site, raw_image):
+    rule = proxy.rule("POST", "/volumes$", "failed before", code=503)
+    with shaky.cloud() as cloud:
+        request = bfv.BootRequest(image=raw_image, flavor="tiny", name=sites.NAME)
+        cloud.boot(request)
+        sites.until(lambda: rule.seen >= 2)
+        assert cloud.server(request.server_id).status == "BUILD"
+
+        proxy.clear()
+        server = cloud.wait(request.server_id, 60)
+
+        assert server.task_state == "spawning"
+        cloud.delete(server.id)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_connecting_a_host_may_be_repeated_after_any_fault(shaky, proxy, site, raw_image, fault):
+    with shaky.cloud() as cloud:
+        request = bfv.BootRequest(image=raw_image, flavor="tiny", name=sites.NAME)
+        cloud.boot(request)
+        server = cloud.wait(request.server_id, 60)
+        proxy.rule("PUT", "/attachments/", fault, nth=1, seconds=3.0)
+
+        with pytest.raises(bfv.errors.MaybeRunning):
+            cloud.connect(server.id, HOST)
+        [attached] = cloud.connect(server.id, HOST)
+
+        assert site.volumes()[attached.disk_id]["status"] == "in-use"
+        proxy.rule("DELETE", "/attachments/", fault, nth=1, seconds=3.0)
+        with pytest.raises(bfv.errors.MaybeRunning):
+            cloud.disconnect(server.id)
+        cloud.disconnect(server.id)
+        assert site.volumes()[attached.disk_id]["status"] == "reserved"
+        assert len(site.ours()[1]) == 1
+        cloud.delete(server.id)
+
+
+def test_a_storm_of_boots_polls_by_time_and_makes_few_calls(site, tmp_path, proxy, raw_image):
+    world = sites.World(site, tmp_path, volume_url=proxy.url)
+    with world.cloud() as cloud:
+        requests = [bfv.BootRequest(image=raw_image, flavor="tiny", name=sites.NAME) for _ in range(8)]
+        for request in requests:
+            cloud.boot(request)
+        servers = [cloud.wait(request.server_id, 120) for request in requests]
+
+        assert {server.task_state for server in servers} == {"spawning"}
+        assert proxy.count("POST", "/volumes$") == 8
+        assert proxy.count("POST", "/attachments$") == 8
+        other = [call for call in proxy.calls if not (call.method == "POST" or "/volumes/detail" in call.path)]
+        assert len(other) <= 8 * 3
+        for server in servers:
+            cloud.delete(server.id)
