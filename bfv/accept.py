@@ -8,8 +8,6 @@ import dataclasses
 import uuid
 from typing import Any
 
-from imagebackends.glance import volume_snapshots
-
 from bfv import choose, decide
 from bfv.errors import BadRequest, NotFound, Refused, Unsupported
 from bfv.job import Job
@@ -21,9 +19,12 @@ from cells import flavors
 from cells.errors import NotMapped
 from cells.types import Flavor
 from imagebackends.backend import Snapshots
+from imagebackends.glance import volume_snapshots
 from imagebackends.types import Access, Image, Target
 
 MAX_NAME = 255
+# nova's columns are utf8mb3 (nova/db/main/models.py:MYSQL charset), which ends there.
+LAST_LETTER = 0xFFFF
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +77,11 @@ def accept(parts: Parts, caller: Caller, considered: Considered) -> Intent:
 def _check_words(request: BootRequest) -> None:
     if not request.name or len(request.name) > MAX_NAME or not request.name.strip():
         raise BadRequest(f"A server's name has 1 to {MAX_NAME} characters and is not blank.")
+    words = (request.name, request.description or "", *request.metadata, *request.metadata.values())
+    if any(ord(letter) > LAST_LETTER for word in words for letter in word):
+        raise BadRequest("Names, descriptions and metadata hold letters up to U+FFFF; nova's tables keep no others.")
+    if any(len(word) > MAX_NAME for word in words):
+        raise BadRequest(f"Descriptions, and keys and values of metadata, have at most {MAX_NAME} characters.")
     try:
         uuid.UUID(request.server_id)
     except ValueError as error:

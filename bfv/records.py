@@ -5,6 +5,7 @@ Accepted: a mapping without a cell. Booted: its row and block devices in its cel
 its fault in its cell, or in cell0 if it never had one (nova/conductor/manager.py:_bury_in_cell0).
 """
 
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -93,7 +94,7 @@ def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault
         user_id=intent.user_id,
         display_name=boot["name"],
         display_description=boot["description"],
-        hostname=boot["name"][:63],
+        hostname=hostname(boot["name"], intent.server_id),
         vm_state=vm_state,
         task_state=task_state,
         flavor=flavor_of(intent),
@@ -110,6 +111,12 @@ def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault
         devices=tuple(_device(intent.server_id, plan, bound) for plan in _plans(job.decision)),
         fault=fault,
     )
+
+
+def hostname(name: str, server_id: str) -> str:
+    """Return the host name that a server's name becomes (nova/utils.py:sanitize_hostname)."""
+    text = re.sub(r"[ _.]", "-", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^\w-]+", "", text).lower().strip("-")[:63] or f"server-{server_id}"
 
 
 def image_metadata(image: Mapping[str, Any] | None) -> dict[str, str]:

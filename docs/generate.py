@@ -7,6 +7,7 @@
 import argparse
 import contextlib
 import io
+import logging
 import os
 import sys
 from pathlib import Path
@@ -21,21 +22,31 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def sample() -> str:
     """Return a configuration file in which every option stands with its help and default."""
+    logging.getLogger("oslo_config.generator").setLevel(logging.ERROR)
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         generator.main(["--namespace", "bfv", "--wrap-width", "100"])
-    return text.getvalue()
+    # The generator writes group names in lower case.
+    return text.getvalue().replace("[cell:name]", "[cell:NAME]")
 
 
 def options() -> str:
     """Return the options as a page."""
-    lines = ["# Configuration", "", "`bfv` reads `bfv.conf` where oslo.config looks for it, or `--config-file`. "
-             "`etc/bfv.conf.sample` holds every option. A section `[cell:NAME]` describes each cell of `cells`.", ""]  # fmt: skip
+    lines = [
+        "# Configuration",
+        "",
+        "`bfv` reads `bfv.conf` where oslo.config looks for it, or `--config-file`. `etc/bfv.conf.sample` holds every",
+        "option. A section `[cell:NAME]` describes each cell of `cells`.",
+        "",
+    ]
     for group, opts in config.list_opts():
         lines += [f"## [{group}]", ""]
         if group == config.SERVICE_GROUP:
-            lines += ["The service user's credentials, as keystoneauth takes them (`auth_type = v3password`, `auth_url`, "
-                      "`username`, `password`, `project_name`, `user_domain_id`, `project_domain_id`).", ""]  # fmt: skip
+            lines += [
+                "The service user's credentials, as keystoneauth takes them: `auth_type = v3password`, `auth_url`,",
+                "`username`, `password`, `project_name`, `user_domain_id`, `project_domain_id`.",
+                "",
+            ]
             continue
         lines += ["| option | default | meaning |", "|---|---|---|"]
         lines += [f"| `{opt.name}` | {_default(opt.default)} | {opt.help} |" for opt in opts]

@@ -12,7 +12,7 @@ from imagebackends.http import Settings, make_session
 
 __all__ = ["Backend", "Reimages", "Settings", "Snapshots", "load"]
 
-NAMESPACE = "imagebackends"
+_NAMESPACE = "imagebackends"
 
 
 def load(name: str, settings: Settings, session: Session | None = None) -> Backend:
@@ -20,7 +20,7 @@ def load(name: str, settings: Settings, session: Session | None = None) -> Backe
 
     Raises BadRequest that lists the names there are.
     """
-    found: ExtensionManager[Any] = ExtensionManager(NAMESPACE)
+    found: ExtensionManager[Any] = ExtensionManager(_NAMESPACE)
     if name not in found.names():
         raise BadRequest(f"No image backend is called {name}; installed are: {', '.join(sorted(found.names()))}.")
     backend: Backend = found[name].plugin(settings, session or make_session(settings))

@@ -3,7 +3,9 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
+import re
 import subprocess
 import sys
 import time
@@ -149,10 +151,22 @@ def _session():
     return Session()
 
 
+@functools.cache
+def lab_environment():
+    """Return what `python -m lab env` tells."""
+    text = subprocess.run([sys.executable, "-m", "lab", "env"], cwd=ROOT, check=True, capture_output=True, text=True)
+    return dict(line.split("=", 1) for line in text.stdout.splitlines() if "=" in line)
+
+
+def downloads(image_id):
+    """Return how often glance has sent an image's bytes, by its access log."""
+    log = Path(lab_environment()["LAB_LOG_DIR"], "glance.log").read_text(errors="replace")
+    return len(re.findall(rf"GET /v2/images/{image_id}/file", log))
+
+
 def lab() -> Site:
     """Return the lab, which must be up."""
-    text = subprocess.run([sys.executable, "-m", "lab", "env"], cwd=ROOT, check=True, capture_output=True, text=True)
-    env = dict(line.split("=", 1) for line in text.stdout.splitlines() if "=" in line)
+    env = lab_environment()
     return Site(
         auth_url=env["LAB_AUTH_URL"],
         image_url=env["LAB_IMAGE_URL"],
@@ -284,7 +298,7 @@ class World:
 
     def victim(self, plan, user="demo"):
         """Run a verb in a process that kills itself, see ``tests.victim``; return its exit status."""
-        done = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-m", "tests.victim", str(self.config), *plan],
             capture_output=True,
             text=True,
@@ -292,4 +306,3 @@ class World:
             timeout=300,
             cwd=ROOT,
         )
-        return done

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
-    from bfv.mockcloud.identity import Context
+    from bfv.mockcloud.people import Context
     from bfv.mockcloud.state import Cloud
 
 Json = dict[str, Any]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real databases for the tests: SQLite files always, MariaDB where ``BFV_TEST_MARIADB`` has its URL."""
+"""Real databases for the tests: SQLite files always, and the lab's MariaDB (``BFV_TEST_MARIADB`` has its URL)."""
 
 import os
 import uuid
@@ -14,10 +14,8 @@ from cells import Database, create_api, create_cell
 DDL = Path(__file__).parent / "nova_ddl"
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
+@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.lab)])
 def dialect(request: pytest.FixtureRequest) -> str:
-    if request.param == "mariadb" and "BFV_TEST_MARIADB" not in os.environ:
-        pytest.skip("BFV_TEST_MARIADB has no URL of a MariaDB server")
     return str(request.param)
 
 

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One way to tell a measurement: a table for people and ``build/bench/NAME.json`` for programs."""
+
+import dataclasses
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+# Student's t, 97.5 %, for 5 to 30 degrees of freedom; beyond that the normal's value is close enough.
+T = (
+    *(2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110),
+    *(2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A figure of ours beside another's; ``low`` and ``high`` bound the ratio with 95 % confidence."""
+
+    name: str
+    unit: str
+    ours: float
+    other: float | None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    target: str = ""
+    met: bool | None = None
+
+
+def pairs(name: str, unit: str, ours: Sequence[float], other: Sequence[float], most: float) -> Row:
+    """Return the row of pairs that were measured in turn: the geometric mean of their ratios, and its interval.
+
+    Met when the interval's lower end is at or under ``most``.
+    """
+    logs = [math.log(mine / theirs) for mine, theirs in zip(ours, other, strict=True)]
+    spread = T[min(len(logs) - 1, 30) - 5] * statistics.stdev(logs) / math.sqrt(len(logs))
+    middle = statistics.mean(logs)
+    low, high = math.exp(middle - spread), math.exp(middle + spread)
+    return Row(name, unit, statistics.median(ours), statistics.median(other), math.exp(middle), low, high,
+               f"<= {most}", low <= most)  # fmt: skip
+
+
+def most(name: str, unit: str, ours: float, limit: float) -> Row:
+    """Return the row of a figure that has an upper bound and nothing beside it."""
+    return Row(name, unit, ours, None, target=f"<= {limit}", met=ours <= limit)
+
+
+def write(name: str, rows: Sequence[Row]) -> None:
+    """Print the rows and write them to ``build/bench/NAME.json``."""
+    table = Table("what", "unit", "ours", "other", "ratio", "95 %", "target", "met", box=None)
+    for row in rows:
+        interval = f"{row.low:.3f} .. {row.high:.3f}" if row.low is not None and row.high is not None else "-"
+        table.add_row(row.name, row.unit, f"{row.ours:.3f}", _number(row.other), _number(row.ratio), interval,
+                      row.target, {True: "yes", False: "no", None: "-"}[row.met])  # fmt: skip
+    Console().print(table)
+    path = Path("build/bench") / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting is tested on a small real backend that keeps disks in memory and counts how often it is looked at."""
+
+import datetime as dt
+import threading
+import time
+
+import pytest
+
+from bfv.errors import Cancelled, MaybeRunning, NotFound
+from bfv.types import utcnow
+from bfv.waits import Waits
+from imagebackends.types import Access, Disk
+
+
+class Shelf:
+    """Disks that become ready at a time; only what waiting asks of a backend."""
+
+    def __init__(self):
+        self.ready_at, self.looks, self.gets, self.broken = {}, 0, 0, False
+
+    def put(self, disk_id, seconds):
+        self.ready_at[disk_id] = time.monotonic() + seconds
+        return Disk(disk_id, "p", 1, "creating", utcnow())
+
+    def look(self, access, disk_ids, since):
+        self.looks += 1
+        if self.broken:
+            raise MaybeRunning("away")
+        return {key: self._disk(key) for key in disk_ids if key in self.ready_at}
+
+    def get(self, access, disk_id):
+        self.gets += 1
+        if disk_id not in self.ready_at:
+            raise NotFound(disk_id)
+        return self._disk(disk_id)
+
+    def _disk(self, key):
+        return Disk(key, "p", 1, "available" if time.monotonic() > self.ready_at[key] else "creating", utcnow())
+
+
+ACCESS = Access(None, "p", "req-1")
+
+
+def available(disk):
+    return disk is not None and disk.status == "available"
+
+
+@pytest.fixture
+def shelf():
+    return Shelf()
+
+
+@pytest.fixture
+def waits(shelf):
+    return Waits(shelf, first=0.02, longest=0.2, skew=60)
+
+
+def test_one_disk(shelf, waits):
+    disk = waits.until(ACCESS, shelf.put("a", 0.1), available, 5, lambda: None)
+
+    assert disk.status == "available"
+
+
+def test_one_look_serves_all_who_wait(shelf, waits):
+    done = []
+
+    def wait(number):
+        done.append(waits.until(ACCESS, shelf.put(f"d{number}", 0.5), available, 10, lambda: None))
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(done) == 32
+    assert shelf.gets == 0
+    assert shelf.looks < 60
+
+
+def test_the_deadline_ends_the_wait_and_says_what_it_saw(shelf, waits):
+    with pytest.raises(MaybeRunning, match="Volume a was still creating after 0 seconds"):
+        waits.until(ACCESS, shelf.put("a", 60), available, 0.2, lambda: None)
+
+
+def test_stop_ends_the_wait(shelf, waits):
+    def stop():
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        waits.until(ACCESS, shelf.put("a", 60), available, 5, stop)
+
+
+def test_a_disk_that_was_seen_and_then_is_missing_is_confirmed_to_be_gone(shelf, waits):
+    disk = shelf.put("a", 60)
+    threading.Timer(0.2, lambda: shelf.ready_at.pop("a")).start()
+
+    assert waits.until(ACCESS, disk, lambda now: now is None, 5, lambda: None) is None
+    assert shelf.gets >= 1
+
+
+def test_no_answer_is_no_news(shelf, waits):
+    shelf.broken = True
+    disk = shelf.put("a", 0)
+    threading.Timer(0.2, lambda: setattr(shelf, "broken", False)).start()
+
+    assert waits.until(ACCESS, disk, available, 5, lambda: None).status == "available"
+
+
+def test_a_look_reaches_back_to_the_oldest_wait_but_not_before_the_disk_was_made(shelf, waits):
+    seen = []
+    look = shelf.look
+    shelf.look = lambda access, ids, since: seen.append(since) or look(access, ids, since)
+    disk = shelf.put("a", 0.05)
+
+    waits.until(ACCESS, disk, available, 5, lambda: None)
+
+    assert seen[0] == disk.created_at
+    old = Disk("b", "p", 1, "downloading", utcnow() - dt.timedelta(days=9))
+    shelf.put("b", 0.05)
+    waits.until(ACCESS, old, available, 5, lambda: None)
+    assert utcnow() - seen[-1] < dt.timedelta(seconds=120)
