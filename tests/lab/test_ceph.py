@@ -87,7 +87,7 @@ def test_the_first_cell_clones_from_glance_and_the_second_downloads_once_and_the
             for server in found:
                 assert cloud.delete(server.id).kept == ()
     assert left("cell1", volumes["cell1"]) == set()
-    # What cinder's cache keeps: the image-volume, and the first volume, of which it is a clone: cinder renames a deleted
+    # What cinder keeps for its cache: the image-volume, and the first volume, whose clone it is: it renames a deleted
     # parent (cinder/volume/drivers/rbd.py:delete_volume).
     assert left("cell2", volumes["cell2"]) == {f"volume-{first}.deleted"}
     assert cache_volume in listing("cell2")
