@@ -252,15 +252,15 @@ def test_a_file_that_is_no_database_is_down(open_database, tmp_path):
 
 @pytest.fixture
 def mariadb() -> sa.URL:
-    if "BFV_TEST_MARIADB" not in os.environ:
-        pytest.skip("BFV_TEST_MARIADB has no URL of a MariaDB server")
     return sa.make_url(os.environ["BFV_TEST_MARIADB"])
 
 
+@pytest.mark.lab
 def test_a_wrong_password_is_down_and_stays_unsaid(mariadb, open_database):
     assert_down_within(open_database("cell9", mysql_url(mariadb.port or 3306)), 2)
 
 
+@pytest.mark.lab
 def test_a_statement_that_hangs_is_down_after_the_statement_time_out(mariadb, open_database):
     database = open_database("cell9", mariadb.render_as_string(hide_password=False), statement_timeout=2)
     started = time.monotonic()
@@ -271,6 +271,7 @@ def test_a_statement_that_hangs_is_down_after_the_statement_time_out(mariadb, op
         assert conn.execute(sa.text("SELECT 1")).scalar() == 1
 
 
+@pytest.mark.lab
 def test_a_connection_that_the_server_closed_meanwhile_is_replaced(mariadb, open_database):
     database = open_database("cell9", mariadb.render_as_string(hide_password=False), pool_size=1)
     with database.reader() as conn:
@@ -404,6 +405,7 @@ def test_the_password_is_shown_nowhere(open_database):
     assert PASSWORD not in repr(database)
 
 
+@pytest.mark.lab
 @pytest.mark.parametrize("driver", ["", "+mysqldb", "+nodriver"])
 def test_a_mysql_driver_that_is_not_installed_is_replaced_by_the_other(driver, mariadb, open_database):
     url = mariadb.set(drivername=f"mysql{driver}").render_as_string(hide_password=False)

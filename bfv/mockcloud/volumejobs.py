@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What cinder-scheduler and cinder-volume do after the answer: place a volume, make it, delete it, write an image on it."""
+
+import uuid
+from typing import TYPE_CHECKING
+
+from bfv.mockcloud import cache, formats, messages
+from bfv.mockcloud.rbd import GIB, Cluster
+from bfv.mockcloud.state import Cell, Image, Volume
+
+if TYPE_CHECKING:
+    from bfv.mockcloud.state import Cloud
+
+
+def name(volume_id: str) -> str:
+    """Return a volume's name in its pool."""
+    return f"volume-{volume_id}"
+
+
+def up(cell: Cell) -> bool:
+    """Say whether a cell's Ceph answers: calls into one that hangs wait for it."""
+    return cell.storage != "hangs"
+
+
+def schedule(cloud: "Cloud", volume: Volume) -> None:
+    """Leave the choice of a backend to the scheduler (``cinder/scheduler/filter_scheduler.py``)."""
+    cloud.pace.later("scheduling", volume.id, lambda: _place(cloud, volume))
+
+
+def _place(cloud: "Cloud", volume: Volume) -> None:
+    if volume.id not in cloud.volumes:
+        return
+    cell = _choose(cloud, volume)
+    if cell is None:
+        cloud.touch(volume, status="error")
+        messages.add(cloud, volume, "no_backend")
+        return
+    cloud.touch(volume, host=cell.backend)
+    start = "fast" if _copies_nothing(cloud, cell, volume) else "cold"
+    act = {"fast": _create, "cold": _begin_download}[start]
+    cloud.pace.later("creating", volume.id, lambda: act(cloud, cell, volume), lambda: _free(cell, volume))
+
+
+def _choose(cloud: "Cloud", volume: Volume) -> Cell | None:
+    """Return the backend that passes the filters: source's backend, type, zone, capacity."""
+    base = _base(cloud, volume)
+    if base is not None:
+        return cloud.cell_of(base.host)
+    kind = cloud.types.get(volume.type_id)
+    wanted = kind.extra_specs.get("volume_backend_name") if kind else None
+    for cell in cloud.cells.values():
+        room = not cell.full and volume.size <= free_gb(cloud, cell)
+        if cell.name == volume.availability_zone and wanted in (None, cell.name) and room:
+            return cell
+    return None
+
+
+def free_gb(cloud: "Cloud", cell: Cell) -> float:
+    """Return what a backend says it has left, thin provisioning left out of it."""
+    used = sum(image.used for image in cell.cluster.images())
+    return 0.0 if cell.full else round(cell.capacity_gb - used / GIB, 2)
+
+
+def _base(cloud: "Cloud", volume: Volume) -> Volume | None:
+    """Return the volume that another is made from, by its snapshot too."""
+    snapshot = cloud.snapshots.get(volume.snapshot_id or "")
+    return cloud.volumes.get(snapshot.volume_id if snapshot else volume.source_volid or "")
+
+
+def _image(cloud: "Cloud", volume: Volume) -> Image | None:
+    return cloud.images.get(volume.image_id or "")
+
+
+def _copies_nothing(cloud: "Cloud", cell: Cell, volume: Volume) -> bool:
+    image = _image(cloud, volume)
+    return image is None or cloneable(image, cell) or cache.find(cloud, cell, image) is not None
+
+
+def cloneable(image: Image, cell: Cell) -> bool:
+    """Say whether an image can be cloned in a cell (``cinder/volume/drivers/rbd.py:_is_cloneable``)."""
+    return image.fields["disk_format"] == "raw" and cell.name in image.stores
+
+
+def _free(cell: Cell, volume: Volume) -> bool:
+    """Wait for a Ceph that hangs, and for the volume that fills the cache with the same image."""
+    return up(cell) and cell.filling.get(volume.image_id or "", volume.id) == volume.id
+
+
+def _begin_download(cloud: "Cloud", cell: Cell, volume: Volume) -> None:
+    image = _image(cloud, volume)
+    if image is None or _copies_nothing(cloud, cell, volume) or cell.storage == "down":
+        _create(cloud, cell, volume)
+        return
+    cell.filling[image.id] = volume.id
+    cloud.touch(volume, status="downloading")
+    cloud.pace.later("downloading", volume.id, lambda: _download(cloud, cell, volume), lambda: up(cell))
+
+
+def _download(cloud: "Cloud", cell: Cell, volume: Volume) -> None:
+    """Copy an image's bytes and fill the cache with a clone of them (``manager.py:_create_image_cache_volume_entry``)."""
+    cell.filling.pop(volume.image_id or "", None)
+    image = _image(cloud, volume)
+    if volume.id not in cloud.volumes:
+        return
+    if image is None or cell.storage == "down":
+        _broken(cloud, volume)
+        return
+    made = cell.cluster.pools["volumes"].create(name(volume.id), max(image.fields["virtual_size"] or 0, 1))
+    data = formats.read(cloud.cells[image.stores[0]], image.id)
+    made.resize(max(made.size, len(data)))
+    made.fill(data)
+    cache.fill(cloud, cell, image, volume)
+    made.resize(volume.size * GIB)
+    finish(cloud, volume, image)
+
+
+def _create(cloud: "Cloud", cell: Cell, volume: Volume) -> None:
+    """Make a volume without copying: blank, or a clone of what it comes from."""
+    if volume.id not in cloud.volumes:
+        return
+    if cell.storage == "down":
+        _broken(cloud, volume)
+        return
+    pool, image = cell.cluster.pools["volumes"], _image(cloud, volume)
+    if volume.snapshot_id:
+        parent = pool.images[name(cloud.snapshots[volume.snapshot_id].volume_id)].find(f"snapshot-{volume.snapshot_id}")
+    elif volume.source_volid:
+        parent = pool.images[name(volume.source_volid)].snapshot(f"{name(volume.id)}.clone_snap")
+    elif image is not None and cloneable(image, cell):
+        parent = cell.cluster.pools["images"].images[image.id].find("snap")
+    elif image is not None and (entry := cache.find(cloud, cell, image)):
+        parent = pool.images[name(entry.volume_id)].snapshot(f"{name(volume.id)}.clone_snap")
+    elif volume.image_id is not None:
+        _broken(cloud, volume)
+        return
+    else:
+        pool.create(name(volume.id), volume.size * GIB)
+        finish(cloud, volume, None)
+        return
+    pool.clone(parent, name(volume.id)).resize(volume.size * GIB)
+    finish(cloud, volume, image)
+
+
+def _broken(cloud: "Cloud", volume: Volume) -> None:
+    cloud.touch(volume, status="error")
+    messages.add(cloud, volume, "driver_failed")
+
+
+def finish(cloud: "Cloud", volume: Volume, image: Image | None) -> None:
+    """Make a volume available (``CreateVolumeOnFinishTask``); what is reserved meanwhile is overwritten, as there."""
+    if image is not None:
+        volume.bootable, volume.image_metadata = True, image_metadata(image)
+    cloud.touch(volume, status="available")
+
+
+def image_metadata(image: Image) -> dict[str, str]:
+    """Return what a volume keeps of its image (``cinder/volume/flows/manager/create_volume.py``)."""
+    own = image.fields
+    kept = {
+        "image_id": image.id,
+        "image_name": own["name"],
+        "checksum": own["checksum"],
+        "container_format": own["container_format"],
+        "disk_format": own["disk_format"],
+        "min_disk": str(own["min_disk"]),
+        "min_ram": str(own["min_ram"]),
+        "size": str(own["size"]),
+    }
+    return image.properties | kept
+
+
+def forget(cloud: "Cloud", volume: Volume) -> None:
+    """Remove a volume's row and what hangs on it."""
+    cloud.volumes.pop(volume.id, None)
+    for each in cloud.attachments_of(volume.id):
+        del cloud.attachments[each.id]
+    cloud.cache = [entry for entry in cloud.cache if entry.volume_id != volume.id]
+
+
+def delete(cloud: "Cloud", volume: Volume) -> None:
+    """Begin to delete a volume and, cascading, its snapshots."""
+    cloud.touch(volume, status="deleting")
+    cell = cloud.cell_of(volume.host)
+    cloud.cache = [entry for entry in cloud.cache if entry.volume_id != volume.id]
+
+    def act() -> None:
+        for snapshot in cloud.snapshots_of(volume.id):
+            del cloud.snapshots[snapshot.id]
+            if cell is not None:
+                cell.cluster.pools["volumes"].images[name(volume.id)].remove_snapshot(f"snapshot-{snapshot.id}")
+        if cell is not None:
+            wipe(cell.cluster, name(volume.id))
+        forget(cloud, volume)
+
+    cloud.pace.later("deleting", volume.id, act, lambda: cell is None or up(cell))
+
+
+def wipe(cluster: Cluster, image_name: str) -> None:
+    """Remove a volume's bytes (``cinder/volume/drivers/rbd.py:_delete_volume``).
+
+    One that was cloned by volume or cache is only renamed; one whose snapshots went to the trash under clones has
+    these flattened first.
+    """
+    pool = cluster.pools["volumes"]
+    image = pool.images.get(image_name)
+    if image is None:
+        return
+    if any(each.name.endswith(".clone_snap") for each in image.snapshots):
+        pool.rename(image_name, f"{image_name}.deleted")
+        return
+    for snapshot in list(image.snapshots):
+        for child in cluster.children(snapshot):
+            child.flatten()
+    image.snapshots.clear()
+    pool.remove(image_name)
+
+
+def reimage(cloud: "Cloud", volume: Volume, image: Image) -> None:
+    """Write an image onto a volume: always downloaded, its parent stays (``manager.py:reimage``)."""
+    before = volume.status
+    cloud.touch(volume, status="downloading")
+    cell = cloud.cell_of(volume.host)
+    if cell is None:
+        return
+
+    def act() -> None:
+        if cell.storage == "down" or image.id not in cloud.images:
+            cloud.touch(volume, status="error")
+            return
+        data = formats.read(cloud.cells[image.stores[0]], image.id)
+        cell.cluster.pools["volumes"].images[name(volume.id)].fill(data)
+        volume.bootable, volume.image_metadata = True, image_metadata(image)
+        cloud.touch(volume, status="reserved" if before == "reserved" else "available")
+        if before == "reserved":
+            servers = {each.instance for each in cloud.attachments_of(volume.id) if each.instance}
+            event = {"name": "volume-reimaged", "tag": volume.id}
+            cloud.nova.events += [{**event, "server_uuid": server} for server in sorted(servers)]
+
+    cloud.pace.later("downloading", volume.id, act, lambda: up(cell))
+
+
+def extend(cloud: "Cloud", volume: Volume, size: int) -> None:
+    """Begin to grow a volume."""
+    before, cell = volume.status, cloud.cell_of(volume.host)
+    cloud.touch(volume, status="extending")
+
+    def act() -> None:
+        if cell is not None:
+            cell.cluster.pools["volumes"].images[name(volume.id)].resize(size * GIB)
+        cloud.touch(volume, status=before, size=size)
+        if before == "in-use":
+            servers = {each.instance for each in cloud.attachments_of(volume.id) if each.instance}
+            event = {"name": "volume-extended", "tag": volume.id}
+            cloud.nova.events += [{**event, "server_uuid": server} for server in sorted(servers)]
+
+    cloud.pace.later("extending", volume.id, act, lambda: cell is None or up(cell))
+
+
+def new_id() -> str:
+    """Return the id of a volume that the cache makes."""
+    return str(uuid.uuid4())
