@@ -64,12 +64,21 @@ def _stop_others(job: Job) -> None:
             if taken is not None:
                 job.step("take over", other.verb)
                 job.parts.rights.lend(job.intent.id, taken.id)
-                STOPPABLE[other.verb](job.parts, taken)
+                _finish(job, taken)
             elif time.monotonic() > deadline:
                 raise MaybeRunning(f"The {other.verb} of server {other.server_id} has not stopped yet.")
             else:
                 job.still_ours()
                 time.sleep(ASK)
+
+
+def _finish(job: Job, taken: Intent) -> None:
+    try:
+        STOPPABLE[taken.verb](job.parts, taken)
+    except BaseException:
+        # Not kept by us: the next attempt of this deletion must be able to take it again.
+        job.parts.journal.release(taken)
+        raise
 
 
 def _place(job: Job) -> Database | None:

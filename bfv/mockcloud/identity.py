@@ -118,14 +118,22 @@ def token_view(cloud: "Cloud", request: Request, token: Token) -> Json:
     if token.project is not None:
         project = token.project
         roles = cloud.people.context(token).roles
-        view["project"] = {"domain": _domain(cloud, project.domain_id), "id": project.id, "name": project.name}
+        view["project"] = {
+            "domain": _domain(cloud, project.domain_id),
+            "id": project.id,
+            "name": project.name,
+        }
         view["is_domain"] = False
         view["roles"] = [{"id": cloud.people.role_id(name), "name": name} for name in sorted(roles)]
         if "nocatalog" not in request.args:
             view["catalog"] = catalog(request.base)
     if token.credential is not None:
         made = token.credential
-        view["application_credential"] = {"id": made.id, "name": made.name, "restricted": not made.unrestricted}
+        view["application_credential"] = {
+            "id": made.id,
+            "name": made.name,
+            "restricted": not made.unrestricted,
+        }
     return {"token": view}
 
 

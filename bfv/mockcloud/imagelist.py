@@ -19,7 +19,10 @@ def find(cloud: "Cloud", request: Request) -> list[Image]:
     """Return the images that a list shows, from the marker on."""
     args = request.args
     if "limit" in args and not args["limit"].isdigit():
-        raise Refusal(400, "limit param must be positive" if args["limit"][:1] == "-" else "limit param must be an integer")
+        raise Refusal(
+            400,
+            "limit param must be positive" if args["limit"][:1] == "-" else "limit param must be an integer",
+        )
     if args.get("visibility", VISIBILITIES[0]) not in (*VISIBILITIES, "all"):
         raise Refusal(400, f"Invalid visibility value: {args['visibility']}")
     key, reverse = _order(args)

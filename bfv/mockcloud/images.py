@@ -38,7 +38,16 @@ FIELDS: Json = {
     "os_hash_value": None,
 }
 READ_ONLY = frozenset(
-    ("status", "size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value", "created_at", "updated_at")
+    (
+        "status",
+        "size",
+        "virtual_size",
+        "checksum",
+        "os_hash_algo",
+        "os_hash_value",
+        "created_at",
+        "updated_at",
+    )
     + ("direct_url", "self", "file", "schema", "stores")
 )
 METHODS = ("glance-direct", "web-download", "copy-image")
@@ -125,7 +134,11 @@ def get(cloud: "Cloud", request: Request, policy: str = "", missing: str = "") -
     image = cloud.images.get(ident)
     if image is None or not visible(image, request):
         raise Refusal(404, missing or f"No image found with ID {ident}")
-    if policy and not request.who.admin and (image.owner != request.who.project_id or "member" not in request.who.roles):
+    if (
+        policy
+        and not request.who.admin
+        and (image.owner != request.who.project_id or "member" not in request.who.roles)
+    ):
         raise forbidden(policy)
     return image
 
@@ -289,7 +302,10 @@ def locations(cloud: "Cloud", request: Request) -> Response:
 
 def where(cloud: "Cloud", image: Image, store: str) -> Json:
     """Return one location (``glance_store/_drivers/rbd.py:StoreLocation``)."""
-    return {"url": f"rbd://{cloud.cells[store].cluster.fsid}/images/{image.id}/snap", "metadata": {"store": store}}
+    return {
+        "url": f"rbd://{cloud.cells[store].cluster.fsid}/images/{image.id}/snap",
+        "metadata": {"store": store},
+    }
 
 
 def listed(cloud: "Cloud", request: Request) -> Response:

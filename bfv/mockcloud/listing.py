@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 # etc/cinder/resource_filters.json: what those who are no admins may filter by.
 FILTERS: dict[str, tuple[str, ...]] = {
-    "volume": ("name", "status", "metadata", "bootable", "migration_status", "availability_zone", "group_id", "size")
+    "volume": (
+        "name",
+        "status",
+        "metadata",
+        "bootable",
+        "migration_status",
+        "availability_zone",
+        "group_id",
+        "size",
+    )
     + ("created_at", "updated_at", "consumes_quota"),
     "backup": ("name", "status", "volume_id"),
     "snapshot": ("name", "status", "volume_id", "metadata", "availability_zone", "consumes_quota"),
@@ -27,7 +36,9 @@ FILTERS: dict[str, tuple[str, ...]] = {
     "volume_type": ("is_public", "extra_specs"),
 }
 PAGING = frozenset({"limit", "marker", "offset", "sort", "sort_key", "sort_dir", "with_count", "all_tenants"})
-SORT_KEYS = frozenset(("id", "name", "size", "status", "created_at", "updated_at", "availability_zone", "host", "bootable"))
+SORT_KEYS = frozenset(
+    ("id", "name", "size", "status", "created_at", "updated_at", "availability_zone", "host", "bootable")
+)
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "gt": lambda own, given: own > given,
     "gte": lambda own, given: own >= given,

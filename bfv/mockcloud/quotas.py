@@ -45,7 +45,14 @@ def usage(cloud: "Cloud", project_id: str) -> dict[str, int]:
 
 
 def claim(
-    cloud: "Cloud", project_id: str, kind: str, *, volumes: int = 0, gigabytes: int = 0, snapshots: int = 0, size: int = 0
+    cloud: "Cloud",
+    project_id: str,
+    kind: str,
+    *,
+    volumes: int = 0,
+    gigabytes: int = 0,
+    snapshots: int = 0,
+    size: int = 0,
 ) -> None:
     """Check that so much more fits. Raises 413 (``cinder/quota_utils.py:process_reserve_over_quota``)."""
     limit, used = limits(cloud, project_id), usage(cloud, project_id)

@@ -11,7 +11,22 @@ from bfv.mockcloud.wire import Json, Refusal, Request, Response, Route
 if TYPE_CHECKING:
     from bfv.mockcloud.state import Cloud
 
-VERSIONS = ("2.15", "2.13", "2.12", "2.11", "2.10", "2.9", "2.8", "2.17", "2.7", "2.6", "2.5", "2.4", "2.3", "2.2")
+VERSIONS = (
+    "2.15",
+    "2.13",
+    "2.12",
+    "2.11",
+    "2.10",
+    "2.9",
+    "2.8",
+    "2.17",
+    "2.7",
+    "2.6",
+    "2.5",
+    "2.4",
+    "2.3",
+    "2.2",
+)
 CURRENT = "2.17"
 HTML = {"Content-Type": "text/html; charset=UTF-8"}
 

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 # cinder/api/schemas/volumes.py; since 3.53 what is not here is refused.
 KEYS = frozenset(
     ("name", "description", "display_name", "display_description", "volume_type", "metadata", "snapshot_id")
-    + ("source_volid", "consistencygroup_id", "size", "availability_zone", "multiattach", "image_id", "imageRef")
+    + (
+        "source_volid",
+        "consistencygroup_id",
+        "size",
+        "availability_zone",
+        "multiattach",
+        "image_id",
+        "imageRef",
+    )
     + ("backup_id", "group_id", "OS-SCH-HNT:scheduler_hints", "os-volume-replication:extended_status")
 )
 LONGEST = 255
@@ -40,7 +48,7 @@ def make(cloud: "Cloud", request: Request) -> Volume:
     size = _size(body.get("size"), image, snapshot, source)
     zone = _zone(cloud, kind, body.get("availability_zone"), snapshot, source)
     quotas.claim(cloud, request.who.project_id, kind.name, volumes=1, gigabytes=size)
-    base = snapshot and cloud.volumes[snapshot.volume_id] or source
+    base = (snapshot and cloud.volumes[snapshot.volume_id]) or source
     volume = Volume(
         id=str(uuid.uuid4()),
         project_id=request.who.project_id,
@@ -96,7 +104,9 @@ def check_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 def find_image(cloud: "Cloud", request: Request, given: str) -> Image:
     """Return an image by id or name. Raises 400 for one that is not seen or not active."""
-    seen = [each for each in cloud.images.values() if given in (each.id, each.fields["name"]) and visible(each, request)]
+    seen = [
+        each for each in cloud.images.values() if given in (each.id, each.fields["name"]) and visible(each, request)
+    ]
     seen = [each for each in seen if each.id == given] or seen
     if len(seen) > 1:
         text = f"Multiple matches found for '{given}', use an ID to be more specific."
@@ -190,7 +200,11 @@ def gib(size: int | None) -> int:
 
 
 def _zone(
-    cloud: "Cloud", kind: VolumeType, given: str | None, snapshot: VolumeSnapshot | None, source: Volume | None
+    cloud: "Cloud",
+    kind: VolumeType,
+    given: str | None,
+    snapshot: VolumeSnapshot | None,
+    source: Volume | None,
 ) -> str:
     """Return the zone: the source's, the request's, the type's, the default. Raises 400 where they disagree."""
     base = source or (cloud.volumes[snapshot.volume_id] if snapshot else None)

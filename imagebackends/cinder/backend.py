@@ -60,7 +60,7 @@ class CinderBackend(Backend, Reimages, Snapshots):
         wanted = set(disk_ids)
         query: dict[str, Any] = {"all_tenants": 1} if access.everywhere else {}
         if self.clients.version(access) >= TIME_FILTER:
-            query["updated_at"] = f"gt:{since.strftime('%Y-%m-%dT%H:%M:%S')}"
+            query["updated_at"] = f"gte:{since.strftime('%Y-%m-%dT%H:%M:%S')}"
         with told("look at the volumes that changed"):
             listed = self.clients.reads(access).volumes.list(search_opts=query)
         return {each.id: disk(each) for each in listed if each.id in wanted}

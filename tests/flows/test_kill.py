@@ -20,6 +20,11 @@ SEED = int(os.environ.get("BFV_SEED", "1"))
 SAMPLE = 5
 
 
+@pytest.fixture
+def world(site, tmp_path):
+    return sites.World(site, tmp_path, late_answer=1)
+
+
 def boundaries(world, *verb):
     """Run a verb to its end and return all its boundaries."""
     done = world.victim(["none", "0", *verb])
@@ -70,7 +75,6 @@ def test_boot(world, site, raw_image, full):
     before = site.ours()[0]
     found = boundaries(world, "boot", raw_image, first)
     world.run("delete", first)
-    world.write_config(late_answer=1)
     for kind, number in chosen(found, full):
         server_id = str(uuid.uuid4())
         died = world.victim([kind, str(number), "boot", raw_image, server_id])
@@ -149,12 +153,13 @@ def _booted(world, image):
 
 def _repaired(world):
     """Repair until nothing is open, as a timer would."""
-    for _ in range(60):
+
+    def nothing_open():
         with world.cloud("bfv") as cloud:
-            if not cloud.parts.journal.opened():
-                return
             cloud.repair()
-    raise AssertionError(f"still open: {world.run('repair', '--dry-run')}")
+            return not cloud.parts.journal.opened()
+
+    sites.until(nothing_open)
 
 
 def test_without_rights_in_the_project_the_intent_names_what_is_left_and_the_owners_delete_removes_it(
@@ -164,7 +169,6 @@ def test_without_rights_in_the_project_the_intent_names_what_is_left_and_the_own
     server_id = str(uuid.uuid4())
     died = world.victim(["after", "1", "boot", raw_image, server_id], user="noservice")
     assert died.returncode == -9, died.stderr
-    world.write_config(late_answer=1)
 
     told = world.run("repair", user="bfv", expect=1)
 
@@ -208,3 +212,15 @@ def test_a_copied_marker_is_neither_adopted_nor_deleted(world, site, raw_image):
     assert site.volumes()[planted]["status"] == "available"
     site.call("demo", "DELETE", f"{site.volume_url}/volumes/{planted}")
     site.settle(planted, None)
+
+
+def test_a_deletion_waits_until_a_lost_answer_can_no_longer_come_and_then_ends(site, tmp_path, raw_image):
+    world = sites.World(site, tmp_path, late_answer=5)
+    server_id = _booted(world, raw_image)
+    world.run("connect", server_id, "--host", "host1")
+    died = world.victim(["before", "1", "disconnect", server_id])
+    assert died.returncode == -9, died.stderr
+
+    world.run("delete", server_id)
+
+    assert site.ours() == (set(), set())
