@@ -5,6 +5,7 @@ Refused here leaves no trace. Accepted means: intent and mapping are written, an
 """
 
 import dataclasses
+import logging
 import uuid
 from typing import Any
 
@@ -21,6 +22,8 @@ from cells.types import Flavor
 from imagebackends.backend import Snapshots
 from imagebackends.glance import volume_snapshots
 from imagebackends.types import Access, Image, Target
+
+LOG = logging.getLogger(__name__)
 
 MAX_NAME = 255
 # nova's columns are utf8mb3 (nova/db/main/models.py:MYSQL charset), which ends there.
@@ -69,6 +72,9 @@ def accept(parts: Parts, caller: Caller, considered: Considered) -> Intent:
         request={"boot": boot, "image": image, "flavor": dataclasses.asdict(considered.flavor)},
         decision=decision.to_dict(),
         payload=secret,
+    )
+    LOG.info(
+        "server %s: boot accepted: %s by %s, cells %s", intent.server_id, decision.root, decision.rule, decision.cells
     )
     ensure_mapped(Job(parts, intent))
     return intent

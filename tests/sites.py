@@ -177,6 +177,24 @@ def lab() -> Site:
     )
 
 
+@contextlib.contextmanager
+def mock():
+    """Serve a mocked cloud for as long as the block lasts."""
+    from bfv.mockcloud import start
+
+    with start() as server:
+        told = server.describe()
+        yield Site(
+            auth_url=told["auth_url"],
+            image_url=told["image_url"],
+            volume_url=told["volume_url"],
+            domains=told["domains"],
+            backends=told["backends"],
+            internal_project=told["internal_project"],
+            control_url=told["control_url"],
+        )
+
+
 CONFIG = """
 [DEFAULT]
 cells = cell1,cell2

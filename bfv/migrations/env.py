@@ -3,7 +3,7 @@
 
 from alembic import context
 
-from bfv.journal import metadata
+from bfv.tables import metadata
 
 connection = context.config.attributes["connection"]
 # A table of its own name: our tables may share a database with others that use alembic, too.

@@ -135,7 +135,7 @@ class App:
     def _routed(self, name: str, service: Service, request: Request) -> Response:
         path = request.path
         if name == "volume":
-            path = _cinder_path(self.cloud, request)
+            path = _cinder_path(request)
         route = service.table.find(request, path)
         if route is None or route.need:
             request.caller = self._caller(name, request, route)
@@ -195,7 +195,7 @@ def allowed(route: Route, request: Request) -> bool:
     return request.who.admin or route.need in request.who.roles
 
 
-def _cinder_path(cloud: "Cloud", request: Request) -> str:
+def _cinder_path(request: Request) -> str:
     """Read the microversion and return the path below /v3 and its project (``cinder/api/openstack/wsgi.py``)."""
     if request.path in ("", "/"):
         return ""
@@ -203,6 +203,8 @@ def _cinder_path(cloud: "Cloud", request: Request) -> str:
     if first != "v3":
         return "?"
     request.minor = _minor(request)
+    if request.body and not request.is_json():
+        raise Refusal(400, "Malformed request body")
     head, slash, tail = rest.partition("/")
     if PROJECT.fullmatch(head) and slash:
         request.ids["_project"] = head

@@ -71,7 +71,7 @@ def claim(
             if count and 0 <= limit.get(name, -1) < used.get(name, 0) + count:
                 title = f"{what[:-1].capitalize()}LimitExceeded"
                 text = f"Maximum number of {what} allowed ({limit[name]}) exceeded"
-                raise over(title, text + (f" for quota '{name}'." if what == "volumes" else "."))
+                raise over(title, text + (f" for quota '{name}'." if what == "volumes" else ""))
 
 
 def over(title: str, text: str) -> Refusal:

@@ -66,7 +66,7 @@ def add_member(cloud: "Cloud", request: Request) -> Response:
 
 def list_members(cloud: "Cloud", request: Request) -> Response:
     """List the projects that an image is shared with; each of them sees itself alone."""
-    image = get(cloud, request)
+    image = get(cloud, request, missing=f"Image {request.ids['id']} not found.")
     own = request.who.admin or image.owner == request.who.project_id
     shown = [each for each in image.members.values() if own or each.id == request.who.project_id]
     return Response(200, {"members": [_member(image, each) for each in shown], "schema": "/v2/schemas/members"})

@@ -48,6 +48,14 @@ class Request:
         """The query's arguments, the last of each name."""
         return dict(self.query)
 
+    def is_json(self) -> bool:
+        """Say whether the body can be read as JSON."""
+        try:
+            json.loads(self.body)
+        except ValueError:
+            return False
+        return True
+
     def json(self) -> Any:
         """Return the body's JSON, an empty object for anything else."""
         try:

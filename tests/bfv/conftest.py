@@ -2,7 +2,8 @@
 import pytest
 
 from bfv import owner
-from bfv.journal import Journal, metadata
+from bfv.journal import Journal
+from bfv.tables import metadata
 from cells.database import Database
 
 

@@ -6,7 +6,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from bfv.errors import LeaseLost
-from bfv.journal import CANCELLED, DONE, UNWINDING, Journal, metadata
+from bfv.journal import CANCELLED, DONE, UNWINDING, Journal
+from bfv.tables import metadata
 from cells.errors import Exists
 
 ASK = {"project_id": "p", "user_id": "u", "request_id": "req-1", "request": {"boot": {"name": "vm"}}}

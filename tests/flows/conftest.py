@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flows are tested on every site by the same tests: here on the real services."""
+"""The flows are tested by the same tests on every site: the mocked cloud, and the real services of the lab."""
 
 import os
 
@@ -8,9 +8,13 @@ import pytest
 from tests import sites
 
 
-@pytest.fixture(scope="session", params=[pytest.param("lab", marks=pytest.mark.lab)])
+@pytest.fixture(scope="session", params=["mock", pytest.param("lab", marks=pytest.mark.lab)])
 def site(request):
-    return sites.lab()
+    if request.param == "lab":
+        yield sites.lab()
+        return
+    with sites.mock() as site:
+        yield site
 
 
 @pytest.fixture(scope="session")

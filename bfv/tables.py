@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of bfv's own database; ``bfv.journal`` says what they mean, ``bfv/migrations`` makes them."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+metadata = sa.MetaData()
+# MySQL's DATETIME drops fractions of a second, which order the history.
+TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+
+intents = sa.Table(
+    "intents",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("verb", sa.String(16), nullable=False),
+    sa.Column("server_id", sa.String(36), nullable=False),
+    # The verb while it is open and the id when it is closed: one open intent of a verb for each server.
+    sa.Column("slot", sa.String(36), nullable=False),
+    sa.Column("project_id", sa.String(255), nullable=False),
+    sa.Column("user_id", sa.String(255), nullable=False),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("cell", sa.String(255)),
+    sa.Column("phase", sa.String(16), nullable=False),
+    sa.Column("cancel", sa.Boolean, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("decision", sa.Text),
+    sa.Column("outcome", sa.Text),
+    sa.Column("owner", sa.String(255)),
+    sa.Column("fence", sa.Integer, nullable=False),
+    sa.Column("lease_until", TIME),
+    sa.Column("created_at", TIME, nullable=False),
+    sa.Column("closed_at", TIME),
+    sa.UniqueConstraint("server_id", "slot", name="uniq_intents0server_id0slot"),
+    sa.Index("intents_slot_idx", "slot"),
+    sa.Index("intents_owner_idx", "owner"),
+    sa.Index("intents_project_id_idx", "project_id", "created_at"),
+)
+objects = sa.Table(
+    "objects",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("intent_id", sa.String(36), sa.ForeignKey("intents.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("role", sa.String(36), nullable=False),
+    sa.Column("marker", sa.String(64), nullable=False),
+    sa.Column("asked_at", TIME, nullable=False),
+    sa.Column("external_id", sa.String(36)),
+    sa.Column("gone", sa.Boolean, nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Index("objects_intent_id_idx", "intent_id"),
+    sa.Index("objects_external_id_idx", "external_id"),
+)
+steps = sa.Table(
+    "steps",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("intent_id", sa.String(36), sa.ForeignKey("intents.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("name", sa.String(32), nullable=False),
+    sa.Column("detail", sa.Text),
+    sa.Column("at", TIME, nullable=False),
+    sa.Index("steps_intent_id_idx", "intent_id"),
+)
+payloads = sa.Table(
+    "payloads",
+    metadata,
+    sa.Column("intent_id", sa.String(36), sa.ForeignKey("intents.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
