@@ -233,6 +233,7 @@ def remove_volume(job: Job, disk_id: str) -> None:
                 functools.partial(_differs, disk.status),
                 max(0.1, deadline - time.monotonic()),
                 job.still_ours,
+                vanishing=True,
             )
         except NotFound:
             return

@@ -47,17 +47,27 @@ class Waits:
         self._looking: set[str] = set()
         self._last_look: dict[str, float] = {}
 
-    def until(self, access: Access, disk: Disk, done: Done, seconds: float, stop: Callable[[], None]) -> Disk | None:
+    def until(
+        self,
+        access: Access,
+        disk: Disk,
+        done: Done,
+        seconds: float,
+        stop: Callable[[], None],
+        *,
+        vanishing: bool = False,
+    ) -> Disk | None:
         """Wait until ``done`` holds of the disk (None once it is gone) and return it.
 
-        ``stop`` is called now and then and raises to end the wait. Raises MaybeRunning at the deadline.
+        ``stop`` is called now and then and raises to end the wait. ``vanishing`` says that the disk is being removed,
+        so that one which a look does not show is asked for at once. Raises MaybeRunning at the deadline.
         """
         deadline = time.monotonic() + seconds
         key = "everywhere" if access.everywhere else access.project_id
         news: Disk | None = disk
         if done(news):
             return news
-        wait = _Wait(disk.id, max(disk.created_at, utcnow() - self._skew), time.monotonic())
+        wait = _Wait(disk.id, max(disk.created_at, utcnow() - self._skew), time.monotonic(), listed=vanishing)
         with self._changed:
             self._waiting.setdefault(key, []).append(wait)
         try:

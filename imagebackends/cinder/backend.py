@@ -14,6 +14,8 @@ from imagebackends.http import Settings, make_session, told
 from imagebackends.types import Access, Attachment, Disk, DiskSpec, Found, Snapshot
 
 MARKER = "bfv_marker"
+UNMADE = frozenset(("creating", "downloading", "error"))
+BOUND = frozenset(("reserved", "attaching", "in-use", "detaching"))
 
 
 class CinderBackend(Backend, Reimages, Snapshots):
@@ -47,8 +49,7 @@ class CinderBackend(Backend, Reimages, Snapshots):
         after = since.astimezone(dt.UTC).replace(tzinfo=None, microsecond=0) if since.tzinfo else since
         ours = sorted((each for each in matches if _counts(each, access, spec, after)), key=_age)
         found = ours[0] if ours else None
-        copies = tuple(each for each in sorted(matches, key=_age) if each is not found)
-        return Found(found, copies if found else ())
+        return Found(found, tuple(each for each in sorted(matches, key=_age) if found and _age(each) > _age(found)))
 
     def get(self, access: Access, disk_id: str) -> Disk:
         """Send GET /volumes/{id}."""
@@ -104,7 +105,9 @@ class CinderBackend(Backend, Reimages, Snapshots):
         query = {"volume_id": disk_id, "instance_id": server_id}
         with told("look at attachments"):
             listed = self.clients.reads(access).attachments.list(
-                detailed=True, search_opts={key: value for key, value in query.items() if value}
+                detailed=True,
+                search_opts={key: value for key, value in query.items() if value},
+                sort="created_at:asc",
             )
         found = map(attachment, listed)
         return [
@@ -172,13 +175,15 @@ def _counts(found: Disk, access: Access, spec: DiskSpec, since: dt.datetime) -> 
     same_source = (
         found.snapshot_id == (spec.source_id if spec.source == "snapshot" else None)
         # Not known while it is made (cinder/volume/flows/manager/create_volume.py writes it at the end).
-        and (found.image_id is None or spec.source == "snapshot" or found.image_id == spec.source_id)
+        and (spec.source == "snapshot" or found.image_id in (spec.source_id, None if found.status in UNMADE else ""))
     )
     return (
         found.project_id == access.project_id
         and found.created_at >= since
         and found.size == spec.size
         and spec.target.volume_type in (None, found.volume_type)
+        # A volume that is only reserved names no server (cinder/api/v2/views/volumes.py:_get_attachments).
         and not found.servers
+        and found.status not in BOUND
         and same_source
     )

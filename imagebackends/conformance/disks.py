@@ -16,7 +16,7 @@ from imagebackends.errors import InUse, NotFound
 from imagebackends.types import Access, Attachment, Disk, DiskSpec, Target
 
 Value = TypeVar("Value")
-HOUR = dt.timedelta(hours=1)
+HOUR, SECOND = dt.timedelta(hours=1), dt.timedelta(seconds=1)
 PAUSE = 0.2
 
 

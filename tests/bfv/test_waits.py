@@ -121,3 +121,11 @@ def test_a_look_reaches_back_to_the_oldest_wait_but_not_before_the_disk_was_made
     shelf.put("b", 0.05)
     waits.until(ACCESS, old, available, 5, lambda: None)
     assert utcnow() - seen[-1] < dt.timedelta(seconds=120)
+
+
+def test_a_disk_that_is_gone_before_the_first_look_is_noticed_at_once(shelf, waits):
+    disk = Disk("a", "p", 1, "deleting", utcnow())
+    began = time.monotonic()
+
+    assert waits.until(ACCESS, disk, lambda now: now is None, 5, lambda: None, vanishing=True) is None
+    assert time.monotonic() - began < 2

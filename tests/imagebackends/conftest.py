@@ -106,7 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(raw) if raw else None
         answer = self.script.answer(Asked(self.command, url.path, query, dict(self.headers), body))
         if answer.fault:
-            return self._fail(answer.fault)
+            self._fail(answer.fault)
+            return
         text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
         headers = {"Content-Type": "application/json", **answer.headers, "Content-Length": str(len(text.encode()))}
         self.send_response(answer.status)
