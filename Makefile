@@ -8,7 +8,7 @@ BFV_SEED ?= $(shell date +%Y%m%d)
 export BFV_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test docs lab lab-down lab-test lab-test-full bench-lab clean
+.PHONY: help venv check test demo docs lab lab-down lab-test lab-test-full bench-lab clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ check: venv ## lint, format, types, generated documents
 
 test: venv ## all tests that need no service
 	$(PYTEST) -m "not lab" --numprocesses auto --quiet
+
+demo: venv ## the main job on a mocked cloud in one process
+	$(BIN)/bfv demo
 
 docs: venv ## write the documents that come from the code
 	$(BIN)/python docs/generate.py

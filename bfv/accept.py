@@ -7,6 +7,7 @@ Refused here leaves no trace. Accepted means: intent and mapping are written, an
 import dataclasses
 import logging
 import uuid
+from collections import Counter
 from typing import Any
 
 from bfv import choose, decide
@@ -50,9 +51,9 @@ def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
     if image is not None:
         decide.check_image(image, flavor)
     wish = choose.Wish(request.availability_zone, _volume_type(request), only)
-    choices = choose.choose(
-        parts.registry.cells(), parts.targets, wish, parts.registry.servers_by_cell(caller.project_id)
-    )
+    servers = Counter(parts.registry.servers_by_cell(caller.project_id))
+    servers.update(parts.journal.entering(caller.project_id))
+    choices = choose.choose(parts.registry.cells(), parts.targets, wish, servers)
     return Considered(request, flavor, image, _decision(parts, caller, request, flavor, image, origin, choices))
 
 

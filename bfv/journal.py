@@ -169,6 +169,14 @@ class Journal:
         with self.database.reader() as conn:
             return [_intent(row) for row in conn.execute(query)]
 
+    def entering(self, project_id: str) -> list[str]:
+        """Return the cell that each accepted server of a project will try first, of those that are in none yet."""
+        query = sa.select(intents.c.decision).where(
+            intents.c.slot == "boot", intents.c.project_id == project_id, intents.c.cell.is_(None)
+        )
+        with self.database.reader() as conn:
+            return [json.loads(text)["cells"][0] for text in conn.execute(query).scalars()]
+
     def of_server(self, server_id: str) -> list[Intent]:
         """Return all intents of a server, oldest first."""
         query = sa.select(intents).where(intents.c.server_id == server_id)

@@ -89,6 +89,9 @@ def told(act: str) -> Iterator[None]:
         raise Unsupported(f"{act}: this cinder is too old: {error}") from error
     except (ksa.ClientException, requests.RequestException) as error:
         raise MaybeRunning(f"{act}: no answer: {type(error).__name__}: {error}") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # cinderclient takes every body for one of cinder's; a proxy's page makes it stumble.
+        raise MaybeRunning(f"{act}: no answer that makes sense: {type(error).__name__}: {error}") from error
 
 
 def _of_answer(act: str, error: Any) -> StorageError:

@@ -80,8 +80,8 @@ class Disk:
     """A disk as the backend tells it; ``size`` in GiB, ``status`` in cinder's words.
 
     ``backend`` is None where the rights do not show it. ``image_id`` is the image
-    whose bytes it was made of. ``servers`` are the ids of servers it is attached to
-    or reserved for.
+    whose bytes it was made of. ``servers`` are the ids of servers it is attached to; for
+    which one it is reserved only ``Backend.attachments`` tells.
     """
 
     id: str

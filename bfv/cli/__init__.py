@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bfv import config
 from bfv.caller import from_environment
-from bfv.cli import admin, output, servers
+from bfv.cli import admin, demo, output, servers
 from bfv.cloud import Cloud
 from bfv.errors import CellsError, MaybeRunning, StorageError
 
@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     servers.add(verbs)
     admin.add(verbs)
+    demo.add(verbs)
     return top
 
 
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args.failed = False
     try:
+        if args.run is None:
+            return int(args.alone(args))
         conf = config.load(args.config_file)
         with Cloud(conf, lambda: from_environment(args.os_cloud)) as cloud:
             answer = args.run(cloud, args)

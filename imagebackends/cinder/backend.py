@@ -27,16 +27,17 @@ class CinderBackend(Backend, Reimages, Snapshots):
     def create(self, access: Access, spec: DiskSpec) -> Disk:
         """Send POST /volumes once."""
         with told(f"create a volume of {spec.size} GiB"):
-            made = self.clients.writes(access).volumes.create(
-                spec.size,
-                name=spec.name,
-                volume_type=spec.target.volume_type,
-                availability_zone=spec.target.availability_zone,
-                metadata={MARKER: spec.marker},
-                imageRef=spec.source_id if spec.source == "image" else None,
-                snapshot_id=spec.source_id if spec.source == "snapshot" else None,
+            return disk(
+                self.clients.writes(access).volumes.create(
+                    spec.size,
+                    name=spec.name,
+                    volume_type=spec.target.volume_type,
+                    availability_zone=spec.target.availability_zone,
+                    metadata={MARKER: spec.marker},
+                    imageRef=spec.source_id if spec.source == "image" else None,
+                    snapshot_id=spec.source_id if spec.source == "snapshot" else None,
+                )
             )
-        return disk(made)
 
     def find(self, access: Access, spec: DiskSpec, since: dt.datetime) -> Found:
         """Look for the marker by cinder's metadata filter, and check every match again here.
@@ -44,10 +45,11 @@ class CinderBackend(Backend, Reimages, Snapshots):
         A filter that the operator switched off gives the whole list or 400 (``cinder/api/common.py``).
         """
         with told("look for a volume whose creation was not answered"):
-            listed = self.clients.reads(access).volumes.list(search_opts={"metadata": {MARKER: spec.marker}})
-        matches = [each for each in map(disk, listed) if each.metadata.get(MARKER) == spec.marker]
-        after = since.astimezone(dt.UTC).replace(tzinfo=None, microsecond=0) if since.tzinfo else since
-        ours = sorted((each for each in matches if _counts(each, access, spec, after)), key=_age)
+            listed = [
+                *map(disk, self.clients.reads(access).volumes.list(search_opts={"metadata": {MARKER: spec.marker}}))
+            ]
+        matches = [each for each in listed if each.metadata.get(MARKER) == spec.marker]
+        ours = sorted((each for each in matches if _counts(each, access, spec, _utc(since))), key=_age)
         found = ours[0] if ours else None
         return Found(found, tuple(each for each in sorted(matches, key=_age) if found and _age(each) > _age(found)))
 
@@ -61,10 +63,10 @@ class CinderBackend(Backend, Reimages, Snapshots):
         wanted = set(disk_ids)
         query: dict[str, Any] = {"all_tenants": 1} if access.everywhere else {}
         if self.clients.version(access) >= TIME_FILTER:
-            query["updated_at"] = f"gte:{since.strftime('%Y-%m-%dT%H:%M:%S')}"
+            query["updated_at"] = f"gte:{_utc(since).isoformat(timespec='seconds')}"
         with told("look at the volumes that changed"):
             listed = self.clients.reads(access).volumes.list(search_opts=query)
-        return {each.id: disk(each) for each in listed if each.id in wanted}
+            return {each.id: disk(each) for each in listed if each.id in wanted}
 
     def explain(self, access: Access, disk_id: str) -> str | None:
         """Return the newest user message about a volume (``cinder/message/message_field.py``)."""
@@ -166,24 +168,27 @@ class CinderBackend(Backend, Reimages, Snapshots):
         )
 
 
+def _utc(when: dt.datetime) -> dt.datetime:
+    """Return a time as cinder tells one: in UTC, without saying so, in whole seconds."""
+    return (when.astimezone(dt.UTC) if when.tzinfo else when).replace(tzinfo=None, microsecond=0)
+
+
 def _age(found: Disk) -> tuple[dt.datetime, str]:
     return found.created_at, found.id
 
 
 def _counts(found: Disk, access: Access, spec: DiskSpec, since: dt.datetime) -> bool:
     """Say whether a volume with the right marker can be the one that was asked for."""
-    same_source = (
-        found.snapshot_id == (spec.source_id if spec.source == "snapshot" else None)
-        # Not known while it is made (cinder/volume/flows/manager/create_volume.py writes it at the end).
-        and (spec.source == "snapshot" or found.image_id in (spec.source_id, None if found.status in UNMADE else ""))
-    )
+    # Not known while it is made (cinder/volume/flows/manager/create_volume.py writes it at the end).
+    same_image = found.image_id == spec.source_id or (found.image_id is None and found.status in UNMADE)
     return (
         found.project_id == access.project_id
         and found.created_at >= since
         and found.size == spec.size
         and spec.target.volume_type in (None, found.volume_type)
-        # A volume that is only reserved names no server (cinder/api/v2/views/volumes.py:_get_attachments).
+        # A volume that is only reserved names no server (cinder/api/v3/views/volumes.py:_get_attachments).
         and not found.servers
         and found.status not in BOUND
-        and same_source
+        and found.snapshot_id == (spec.source_id if spec.source == "snapshot" else None)
+        and (spec.source == "snapshot" or same_image)
     )

@@ -89,8 +89,14 @@ class Clients:
             if not endpoint:
                 raise NotFound("The catalog has no block-storage service; set [storage] volume_endpoint or mend it.")
             # The document under /v3 wants a token, the one at the root does not (cinder/api/versions.py).
-            answer = self.session.get(f"{endpoint.rpartition('/v3')[0]}/", authenticated=False, raise_exc=False)
-        most = max((_pair(each.get("version")) for each in answer.json().get("versions", ())), default=(3, 0))
+            retries = self.settings.read_retries
+            answer = self.session.get(
+                f"{endpoint.rpartition('/v3')[0]}/",
+                authenticated=False,
+                connect_retries=retries,
+                status_code_retries=retries,
+            )
+            most = max((_pair(each.get("version")) for each in answer.json()["versions"]), default=(3, 0))
         own = api_versions.APIVersion(api_versions.MAX_VERSION)
         found = min(most, WANTED, (own.ver_major, own.ver_minor))
         if found < NEEDED:
