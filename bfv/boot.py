@@ -68,7 +68,7 @@ def _build(job: Job, cell: str, decision: Decision) -> None:
 def _disk(job: Job, cell: str, tier: str, plan: DiskPlan) -> Disk:
     if plan.source_type == "volume":
         assert plan.source_id is not None, "a volume that the user brings has an id"
-        return job.parts.backend.get(job.access, plan.source_id)
+        return outside.own_disk(job, plan.source_id)
     spec = DiskSpec(
         name=f"{job.intent.request['boot']['name']}-{plan.role}",
         size=plan.size,

@@ -68,7 +68,12 @@ class Cloud:
                 known = self.parts.registry.find_mapping(request.server_id)
         if known is not None and known.project_id != who.project_id:
             raise BadRequest(f"Server id {request.server_id} is taken; choose another.")
-        return self.server(request.server_id, who)
+        try:
+            return self.server(request.server_id, who)
+        except NotFound as error:
+            raise BadRequest(
+                f"Server id {request.server_id} was a server's that is deleted; choose another."
+            ) from error
 
     def delete(self, server_id: str, caller: Caller | None = None) -> Deleted:
         """Delete a server in whatever state it is, wait for the end and tell what was kept.
@@ -166,8 +171,9 @@ class Cloud:
 
     def _start(self, intent: Intent, who: Caller) -> None:
         self.parts.rights.keep(intent.id, who)
-        first = intent.decision["cells"][0] if intent.decision else intent.cell or "-"
-        self.engine.submit(intent.id, first)
+        cell = intent.decision["cells"][0] if intent.decision else intent.cell
+        # A lane for each verb: a deletion never waits behind boots that wait for volumes.
+        self.engine.submit(intent.id, f"{intent.verb} {cell}")
 
     def _open(self, verb: str, mapping: ServerMapping, who: Caller | None, request: Mapping[str, Any]) -> Intent:
         """Open an intent of a verb, or take over the one that a dead worker left. Raises BadRequest if one runs."""

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from bfv import delete, probe
-from bfv.errors import CellDown, LeaseLost, MaybeRunning, NotAllowed
+from bfv.errors import CellDown, LeaseLost, MaybeRunning, StorageError
 from bfv.journal import Intent
 from bfv.parts import Parts
 from bfv.types import utcnow
@@ -38,7 +38,8 @@ def run(parts: Parts, intent_id: str) -> float | None:
         if age < parts.timing.give_up:
             return parts.timing.ask_again
         _let_go(parts, intent, str(error))
-    except NotAllowed as error:
+    except StorageError as error:
+        # Rights that are missing, or something that cannot be removed now: it stays open and says why.
         _let_go(parts, intent, str(error))
     except Exception as error:
         # An error of ours: the intent must not stay with a worker that does nothing for it.

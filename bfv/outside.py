@@ -32,9 +32,20 @@ def volume(job: Job, role: str, spec: DiskSpec) -> Disk:
     if known.external_id is None:
         return _find_again(job, known)
     try:
-        return job.parts.backend.get(job.access, known.external_id)
+        return own_disk(job, known.external_id)
     except NotFound as error:
         raise Failed(f"Volume {known.external_id} was removed by somebody while the server was built.") from error
+
+
+def own_disk(job: Job, disk_id: str) -> Disk:
+    """Return a volume of the intent's project. Raises NotFound for any other.
+
+    An administrator's rights reach every project, whichever they are scoped to: each step looks again.
+    """
+    disk = job.parts.backend.get(job.access, disk_id)
+    if disk.project_id and disk.project_id != job.intent.project_id:
+        raise NotFound(f"Volume {disk_id} could not be found in project {job.intent.project_id}.")
+    return disk
 
 
 def _create(job: Job, role: str, spec: DiskSpec) -> Disk:
@@ -98,18 +109,24 @@ def _spec(thing: Object) -> DiskSpec:
 def wait_ready(job: Job, disk: Disk, image_gib: int) -> Disk:
     """Wait until a volume is made and return it; it must have landed where its target says.
 
-    Raises NoRoom or Failed with the cloud's own words, MaybeRunning at the deadline.
+    Raises NoRoom or Failed with the cloud's own words. Past the deadline it is Failed, too: the server ends in ERROR
+    at once, and its intent stays open until the straggler can be removed.
     """
     timing = job.parts.timing
     seconds = timing.volume + timing.volume_per_gib * image_gib
-    ready = job.parts.waits.until(
-        job.watch_access, disk, lambda now: now is None or now.status not in BEING_MADE, seconds, job.check
-    )
+    try:
+        ready = job.parts.waits.until(job.watch_access, disk, _is_made, seconds, job.check)
+    except MaybeRunning as error:
+        raise Failed(str(error)) from error
     if ready is None:
         raise Failed(f"Volume {disk.id} was removed by somebody while it was made.")
     if ready.status == "error":
         _explain(job, ready)
     return ready
+
+
+def _is_made(disk: Disk | None) -> bool:
+    return disk is None or disk.status not in BEING_MADE
 
 
 def check_place(disk: Disk, target: Target) -> None:
@@ -223,7 +240,7 @@ def remove_volume(job: Job, disk_id: str) -> None:
     while True:
         job.still_ours()
         try:
-            disk = backend.get(job.access, disk_id)
+            disk = own_disk(job, disk_id)
             if disk.status not in (*BEING_MADE, "deleting"):
                 backend.delete(job.access, disk_id)
                 disk = dataclasses.replace(disk, status="deleting")

@@ -7,7 +7,7 @@ the first request, and no host can connect while the server is being rebuilt.
 
 from typing import Any
 
-from bfv import connect, decide, records
+from bfv import connect, decide, outside, records
 from bfv.errors import BadRequest, Cancelled, Failed, NotAllowed, NotFound, Refused, Unsupported
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, Intent
@@ -73,7 +73,7 @@ def run(parts: Parts, intent: Intent) -> None:
 def _write(job: Job, root: BlockDevice, image: dict[str, Any]) -> None:
     backend = job.parts.backend
     assert isinstance(backend, Reimages), "checked when it was accepted"
-    disk = backend.get(job.access, str(root.volume_id))
+    disk = outside.own_disk(job, str(root.volume_id))
     if disk.status != WRITING:
         job.stop()
         job.step("reimage", f"volume {disk.id} from image {image['id']}")

@@ -209,6 +209,7 @@ read_timeout = {read_timeout}
 late_answer = {late_answer}
 clock_skew = 30
 volume_timeout = {volume_timeout}
+volume_timeout_per_gib = {per_gib}
 [engine]
 ask_again = 0.2
 give_up = {give_up}
@@ -245,6 +246,7 @@ class World:
             "service_user": "bfv",
             "late_answer": 20,
             "volume_timeout": 120,
+            "per_gib": 20,
             "give_up": 120,
             "read_timeout": 60,
             **settings,

@@ -86,7 +86,8 @@ class Image:
         """Grow or shrink."""
         self.size = size
         self.overlap = min(self.overlap, size)
-        self.objects = {number: data for number, data in self.objects.items() if number * OBJECT < size}
+        kept = {number: data for number, data in self.objects.items() if number * OBJECT < size}
+        self.objects = {number: data[: size - number * OBJECT] for number, data in kept.items()}
 
     def snapshot(self, name: str) -> Snapshot:
         """Make a snapshot."""
@@ -113,7 +114,8 @@ class Image:
         """Copy all of the parent's bytes and forget it."""
         if self.parent is not None:
             for number in range((self.overlap + OBJECT - 1) // OBJECT):
-                if number not in self.objects and (data := self.parent.read(number)) is not None:
+                data = _object(self.objects, self.parent, self.overlap, number)
+                if data is not None:
                     self.objects[number] = data
         self.detach()
 

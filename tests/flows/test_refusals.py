@@ -125,3 +125,45 @@ def test_a_delete_while_it_is_built_leaves_nothing(world, site, raw_image):
 def test_the_command_line_says_what_is_wrong_in_one_sentence(world):
     assert "Flavor huge could not be found" in world.run("boot", "x", "--flavor", "huge", "--name", "vm", expect=1)
     assert "--root banana" in world.run("boot", "--root", "banana", "--flavor", "tiny", "--name", "vm", expect=1)
+
+
+def test_a_volume_that_is_not_made_in_time_ends_the_boot_and_is_removed_when_it_can_be(site, tmp_path, raw_image):
+    if site.control_url:
+        pace = {"downloading": {"seconds": 1.5}, "creating": {"seconds": 1.5}}
+        site.call("admin", "PUT", f"{site.control_url}/pace", json=pace).raise_for_status()
+    world = sites.World(site, tmp_path, volume_timeout=0.1, per_gib=0)
+    with world.cloud() as cloud:
+        server = boot(cloud, raw_image)
+        assert server.status == "ERROR"
+        assert "was still" in server.fault.details
+        assert cloud.parts.journal.opened() == []
+        assert server.left_outside == ()
+        cloud.delete(server.id)
+    if site.control_url:
+        site.call("admin", "PUT", f"{site.control_url}/pace", json={}).raise_for_status()
+
+
+def test_the_id_of_a_deleted_server_is_taken(world, raw_image):
+    with world.cloud() as cloud:
+        server = boot(cloud, raw_image)
+        cloud.delete(server.id)
+        with pytest.raises(errors.BadRequest, match="choose another"):
+            boot(cloud, raw_image, server_id=server.id)
+
+
+def test_a_volume_of_another_project_is_never_touched_with_the_service_users_wider_rights(world, site, raw_image):
+    """The service user is an administrator in the project, who reaches the volumes of all."""
+    with world.cloud("other") as others, world.cloud() as cloud:
+        theirs, mine = boot(others, raw_image), boot(cloud, raw_image)
+        device = mine.devices[0]
+        from cells import servers as rows
+
+        database = cloud.parts.cells.named(mine.cell)
+        rows.update_device(database, device.uuid, volume_id=theirs.devices[0].volume_id)
+        with world.cloud("admin") as admin:
+            admin.delete(mine.id)
+
+        assert site.volumes()[theirs.devices[0].volume_id]["status"] == "reserved"
+        others.delete(theirs.id)
+        site.call("admin", "DELETE", f"{site.volume_url}/volumes/{device.volume_id}")
+        site.settle(device.volume_id, None)
