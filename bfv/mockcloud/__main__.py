@@ -2,6 +2,7 @@
 """``python -m bfv.mockcloud``: serve a cloud until it is interrupted, and say in one line of JSON where it is."""
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -22,10 +23,8 @@ def main() -> int:
     with start(Settings(cells), host=given.host, port=given.port) as server:
         print(json.dumps(server.describe()), flush=True)
         print(f"mocked cloud, nothing in it is real: {server.url}/_mock", file=sys.stderr, flush=True)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             server.wait()
-        except KeyboardInterrupt:
-            pass
     return 0
 
 

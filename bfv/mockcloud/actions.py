@@ -147,4 +147,4 @@ ACTIONS: dict[str, tuple[Action, str, str, int]] = {
     "os-reset_status": (reset_status, "admin", f"{ADMIN}:reset_status", 0),
     "os-force_delete": (force_delete, "admin", f"{ADMIN}:force_delete", 0),
 }
-ROUTES = (Route("POST", "/volumes/{id}/action", act, "anybody"),)
+ROUTES: tuple[Route, ...] = (Route("POST", "/volumes/{id}/action", act, "anybody"),)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The door without a socket: a requests-mock matcher, for everything in this process that speaks through ``requests``."""
+"""The door without a socket: a requests-mock matcher, for all of this process that speaks through ``requests``."""
 
 from typing import Any
 from urllib.parse import urlsplit

@@ -208,7 +208,7 @@ def release(cloud: "Cloud", attachment: Attachment) -> None:
     cloud.touch(volume, status=status)
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/attachments", brief, "reader", "volume:attachment_get_all", 27),
     Route("POST", "/attachments", create, "member", "volume:attachment_create", 27),
     Route("GET", "/attachments/detail", detail, "reader", "volume:attachment_get_all", 27),

@@ -195,7 +195,7 @@ def extensions(_cloud: "Cloud", request: Request) -> Response:
 
 
 TYPE = "volume_extension:type"
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/", versions, "anybody"),
     Route("GET", "", versions, "anybody"),
     Route("GET", "/types", types, "anybody"),

@@ -53,7 +53,7 @@ def events(cloud: "Cloud", request: Request) -> Response:
     return Response(200, {"events": [{"status": "completed", "code": 200, **event} for event in given]})
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "", versions, ""),
     Route("GET", "/", versions, ""),
     Route("GET", "/v2.1", version, ""),

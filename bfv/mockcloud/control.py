@@ -202,7 +202,7 @@ def nova_fault(cloud: "Cloud", request: Request) -> Response:
 
 
 RBD = "/rbd/{cell}/{pool}"
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "", show, ""),
     Route("GET", "/", show, ""),
     Route("POST", "/reset", reset, ""),

@@ -207,7 +207,7 @@ def list_services(_cloud: "Cloud", request: Request) -> Response:
 
 INHERIT = "/v3/OS-INHERIT/domains/{domain}/users/{user}/roles/{role}/inherited_to_projects"
 GRANT = "/v3/projects/{project}/users/{user}/roles/{role}"
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/v3/auth/projects", own_projects, "anybody"),
     Route("GET", "/v3/auth/domains", own_domains, "anybody"),
     Route("GET", "/v3/auth/system", own_system, "anybody"),

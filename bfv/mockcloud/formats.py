@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Glance sees in an image's bytes, and the bytes themselves in a cell's Ceph."""
 
+import contextlib
 import struct
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,6 @@ def remove(cell: "Cell", image_id: str) -> None:
     image = pool.images.get(image_id)
     if image is None:
         return
-    try:
+    with contextlib.suppress(RbdError):
         image.remove_snapshot("snap")
-    except RbdError:
-        pass
     pool.remove(image_id)

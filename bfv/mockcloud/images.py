@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Glance v2: images, their bytes in the cells' Ceph, and who sees them."""
 
-import hashlib
 import html
 import re
 import uuid
@@ -39,16 +38,9 @@ FIELDS: Json = {
 }
 READ_ONLY = frozenset(
     (
-        "status",
-        "size",
-        "virtual_size",
-        "checksum",
-        "os_hash_algo",
-        "os_hash_value",
-        "created_at",
-        "updated_at",
+        *("status", "size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value", "created_at", "updated_at"),
+        *("direct_url", "self", "file", "schema", "stores"),
     )
-    + ("direct_url", "self", "file", "schema", "stores")
 )
 METHODS = ("glance-direct", "web-download", "copy-image")
 TITLES = {
@@ -65,7 +57,7 @@ EXPLANATIONS = {
     409: "There was a conflict when trying to complete your request.",
     416: "The Range requested is not available.",
 }
-NO_TOKEN = (
+UNAUTHORIZED = (
     "This server could not verify that you are authorized to access the document you requested. Either you supplied "
     "the wrong credentials (e.g., bad password), or your browser does not understand how to supply the credentials "
     "required."
@@ -85,7 +77,7 @@ def failed(_cloud: "Cloud", request: Request, refusal: Refusal) -> Response:
     headers = {"Content-Type": "text/html; charset=UTF-8", **refusal.headers}
     message, more = refusal.message or "The resource could not be found.", refusal.more
     if refusal.status == 401:
-        message = NO_TOKEN
+        message = UNAUTHORIZED
         headers["WWW-Authenticate"] = f'Keystone uri="{request.base}/identity"'
     return Response(refusal.status, page(refusal.status, message, more), headers)
 
@@ -209,10 +201,11 @@ def delete(cloud: "Cloud", request: Request) -> Response:
     for store in image.stores:
         formats.remove(cloud.cells[store], ident)
     del cloud.images[ident]
-    return _none()
+    return nothing()
 
 
-def _none() -> Response:
+def nothing() -> Response:
+    """Return an empty answer, HTML as all of Glance's."""
     return Response(204, None, {"Content-Type": "text/html; charset=UTF-8"})
 
 
@@ -250,64 +243,6 @@ def _patch(image: Image, operation: str, name: str, value: Any, request: Request
         image.properties[name] = value
 
 
-def upload(cloud: "Cloud", request: Request) -> Response:
-    """Take an image's bytes, look at their format and keep them in the default store."""
-    image = get(cloud, request, "upload_image")
-    kind = request.headers.get("content-type")
-    if kind != "application/octet-stream":
-        text = "The request media type ${CONTENT_TYPE} is not supported by this server.\n"
-        raise Refusal(415, text, more=f"Invalid content type {kind}")
-    for name in ("disk_format", "container_format"):
-        if image.fields[name] is None:
-            raise Refusal(400, f"Property {name} must be set prior to saving data.")
-    if image.fields["status"] != "queued":
-        raise Refusal(409, f"Image status transition from {image.fields['status']} to saving is not allowed")
-    data = request.body
-    image.fields |= {
-        "checksum": hashlib.md5(data, usedforsecurity=False).hexdigest(),
-        "os_hash_algo": "sha256",
-        "os_hash_value": hashlib.sha256(data).hexdigest(),
-    }
-    image.stores = [cloud.stores[0]]
-    image.updated_at = cloud.second()
-    if trouble := formats.trouble(image.fields["disk_format"], data):
-        text = f"The request media type {kind} is not supported by this server.\n"
-        raise Refusal(415, text, more=trouble)
-    virtual = formats.virtual_size(image.fields["disk_format"], data)
-    image.fields |= {"size": len(data), "virtual_size": virtual, "status": "active"}
-    formats.store(cloud.cells[cloud.stores[0]], image.id, data)
-    return _none()
-
-
-def download(cloud: "Cloud", request: Request) -> Response:
-    """Give an image's bytes."""
-    image = get(cloud, request)
-    if image.fields["status"] == "deactivated" and not request.who.admin:
-        raise Refusal(403, "The requested image has been deactivated. Image data download is forbidden.")
-    if image.fields["status"] == "queued":
-        return Response(204)
-    headers = {"Content-Type": "application/octet-stream", "Content-MD5": image.fields["checksum"]}
-    return Response(200, formats.read(cloud.cells[image.stores[0]], image.id), headers)
-
-
-def locations(cloud: "Cloud", request: Request) -> Response:
-    """Tell services where the bytes are (2.17)."""
-    if not request.who.roles & {"admin", "service"}:
-        get(cloud, request)
-        raise forbidden("fetch_image_location")
-    image = get(cloud, request)
-    known: list[Json] = [] if image.fields["status"] == "queued" else [where(cloud, image, s) for s in image.stores]
-    return Response(200, known)
-
-
-def where(cloud: "Cloud", image: Image, store: str) -> Json:
-    """Return one location (``glance_store/_drivers/rbd.py:StoreLocation``)."""
-    return {
-        "url": f"rbd://{cloud.cells[store].cluster.fsid}/images/{image.id}/snap",
-        "metadata": {"store": store},
-    }
-
-
 def listed(cloud: "Cloud", request: Request) -> Response:
     """List images; see ``imagelist``."""
     from bfv.mockcloud import imagelist
@@ -323,7 +258,7 @@ def listed(cloud: "Cloud", request: Request) -> Response:
     return Response(200, body)
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/v2/images", listed, "anybody"),
     Route("POST", "/v2/images", create, "anybody"),
     Route("GET", "/v2/images/{id}", show),

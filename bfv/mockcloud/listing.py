@@ -16,16 +16,9 @@ if TYPE_CHECKING:
 # etc/cinder/resource_filters.json: what those who are no admins may filter by.
 FILTERS: dict[str, tuple[str, ...]] = {
     "volume": (
-        "name",
-        "status",
-        "metadata",
-        "bootable",
-        "migration_status",
-        "availability_zone",
-        "group_id",
-        "size",
-    )
-    + ("created_at", "updated_at", "consumes_quota"),
+        *("name", "status", "metadata", "bootable", "migration_status", "availability_zone", "group_id", "size"),
+        *("created_at", "updated_at", "consumes_quota"),
+    ),
     "backup": ("name", "status", "volume_id"),
     "snapshot": ("name", "status", "volume_id", "metadata", "availability_zone", "consumes_quota"),
     "group": ("name",),

@@ -81,7 +81,7 @@ def delete(cloud: "Cloud", request: Request) -> Response:
     return accepted(204)
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/messages", listed, "reader", "message:get_all", 3),
     Route("GET", "/messages/{id}", show, "anybody", since=3),
     Route("DELETE", "/messages/{id}", delete, "member", "message:delete", 3),

@@ -38,7 +38,7 @@ DEFAULTS: dict[str, Json] = {
 }
 
 
-def failed(_cloud: "Cloud", request: Request, refusal: Refusal) -> Response:
+def failed(_cloud: "Cloud", _request: Request, refusal: Refusal) -> Response:
     """Return Neutron's body of a refusal."""
     kind = {401: "Unauthorized", 404: "NotFound"}.get(refusal.status, "BadRequest")
     message = refusal.message or "The resource could not be found."
@@ -113,7 +113,7 @@ def delete(cloud: "Cloud", request: Request) -> Response:
     return Response(204)
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "", versions, ""),
     Route("GET", "/", versions, ""),
     Route("GET", "/v2.0/{kind}", listed, "anybody"),

@@ -138,7 +138,7 @@ def absolute(cloud: "Cloud", request: Request) -> Response:
     return Response(200, {"limits": {"rate": [], "absolute": body}})
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/limits", absolute, "anybody"),
     Route("GET", "/os-quota-sets/{project}", show, "anybody"),
     Route("GET", "/os-quota-sets/{project}/defaults", defaults, "anybody"),

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The door that any client finds: HTTP/1.1 with keep-alive on loopback, one thread for each connection."""
 
+import contextlib
 import socket
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,10 +45,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _break(self) -> None:
         """End the connection without a word."""
-        try:
+        with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
     def _body(self) -> bytes | None:
         """Return the body, None if the client went away while sending it."""
@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         return data if len(data) == length else None
 
     def _chunks(self) -> bytes | None:
-        parts = []
+        parts: list[bytes] = []
         while True:
             line = self.rfile.readline().split(b";")[0].strip()
             if not line:
@@ -102,8 +102,6 @@ class Listener(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Leave out clients that went away; anything else is a fault of ours and told as such."""
-        import sys
-
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 

@@ -144,14 +144,14 @@ def reactivate(cloud: "Cloud", request: Request) -> Response:
     return _turn(cloud, request, "reactivate", "deactivated", "active")
 
 
-def stores(cloud: "Cloud", request: Request) -> Response:
+def stores(cloud: "Cloud", _request: Request) -> Response:
     """List the stores, the default marked."""
     rows: list[Json] = [{"id": each, "description": f"images pool of {each}'s Ceph"} for each in cloud.stores]
     rows[0]["default"] = "true"
     return Response(200, {"stores": rows})
 
 
-def methods(_cloud: "Cloud", request: Request) -> Response:
+def methods(_cloud: "Cloud", _request: Request) -> Response:
     """List the ways to import."""
     body = {"description": "Import methods available.", "type": "array", "value": list(METHODS)}
     return Response(200, {"import-methods": body})
@@ -179,7 +179,7 @@ def copy(cloud: "Cloud", request: Request) -> Response:
 
 
 IMAGE = "/v2/images/{id}"
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "", versions, ""),
     Route("GET", "/", versions, ""),
     Route("GET", "/versions", versions, ""),

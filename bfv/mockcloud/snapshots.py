@@ -146,7 +146,7 @@ def delete(cloud: "Cloud", request: Request) -> Response:
     return accepted()
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/snapshots", brief, "reader", "volume:get_all_snapshots"),
     Route("POST", "/snapshots", create, "anybody"),
     Route("GET", "/snapshots/detail", detail, "reader", "volume:get_all_snapshots"),

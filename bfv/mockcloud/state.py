@@ -66,7 +66,7 @@ class Cell:
 
 @dataclass
 class Image:
-    """A row of Glance's; ``properties`` are those that are not its own. ``stores`` are the cells that hold the bytes."""
+    """A row of Glance's; ``properties`` are those that are not its own, ``stores`` the cells that hold the bytes."""
 
     id: str
     owner: str

@@ -17,17 +17,11 @@ if TYPE_CHECKING:
 
 # cinder/api/schemas/volumes.py; since 3.53 what is not here is refused.
 KEYS = frozenset(
-    ("name", "description", "display_name", "display_description", "volume_type", "metadata", "snapshot_id")
-    + (
-        "source_volid",
-        "consistencygroup_id",
-        "size",
-        "availability_zone",
-        "multiattach",
-        "image_id",
-        "imageRef",
+    (
+        *("name", "description", "display_name", "display_description", "volume_type", "metadata", "snapshot_id"),
+        *("source_volid", "consistencygroup_id", "size", "availability_zone", "multiattach", "image_id", "imageRef"),
+        *("backup_id", "group_id", "OS-SCH-HNT:scheduler_hints"),
     )
-    + ("backup_id", "group_id", "OS-SCH-HNT:scheduler_hints", "os-volume-replication:extended_status")
 )
 LONGEST = 255
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cinder-scheduler and cinder-volume do after the answer: place a volume, make it, delete it, write an image on it."""
+"""What cinder-scheduler and cinder-volume do after the answer: place a volume, make it, write on it, delete it."""
 
-import uuid
 from typing import TYPE_CHECKING
 
 from bfv.mockcloud import cache, formats, messages
-from bfv.mockcloud.rbd import GIB, Cluster
+from bfv.mockcloud.rbd import GIB, Cluster, RbdError, Snapshot
 from bfv.mockcloud.state import Cell, Image, Volume
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ def _place(cloud: "Cloud", volume: Volume) -> None:
         messages.add(cloud, volume, "no_backend")
         return
     cloud.touch(volume, host=cell.backend)
-    start = "fast" if _copies_nothing(cloud, cell, volume) else "cold"
-    act = {"fast": _create, "cold": _begin_download}[start]
+    act = _create if _copies_nothing(cloud, cell, volume) else _begin_download
     cloud.pace.later("creating", volume.id, lambda: act(cloud, cell, volume), lambda: _free(cell, volume))
 
 
@@ -45,7 +43,8 @@ def _choose(cloud: "Cloud", volume: Volume) -> Cell | None:
     """Return the backend that passes the filters: source's backend, type, zone, capacity."""
     base = _base(cloud, volume)
     if base is not None:
-        return cloud.cell_of(base.host)
+        cell = cloud.cell_of(base.host)
+        return cell if cell is not None and not cell.full else None
     kind = cloud.types.get(volume.type_id)
     wanted = kind.extra_specs.get("volume_backend_name") if kind else None
     for cell in cloud.cells.values():
@@ -97,7 +96,7 @@ def _begin_download(cloud: "Cloud", cell: Cell, volume: Volume) -> None:
 
 
 def _download(cloud: "Cloud", cell: Cell, volume: Volume) -> None:
-    """Copy an image's bytes and fill the cache with a clone of them (``manager.py:_create_image_cache_volume_entry``)."""
+    """Copy an image's bytes and fill the cache (``manager.py:_create_image_cache_volume_entry``)."""
     cell.filling.pop(volume.image_id or "", None)
     image = _image(cloud, volume)
     if volume.id not in cloud.volumes:
@@ -118,27 +117,35 @@ def _create(cloud: "Cloud", cell: Cell, volume: Volume) -> None:
     """Make a volume without copying: blank, or a clone of what it comes from."""
     if volume.id not in cloud.volumes:
         return
-    if cell.storage == "down":
-        _broken(cloud, volume)
-        return
     pool, image = cell.cluster.pools["volumes"], _image(cloud, volume)
-    if volume.snapshot_id:
-        parent = pool.images[name(cloud.snapshots[volume.snapshot_id].volume_id)].find(f"snapshot-{volume.snapshot_id}")
-    elif volume.source_volid:
-        parent = pool.images[name(volume.source_volid)].snapshot(f"{name(volume.id)}.clone_snap")
-    elif image is not None and cloneable(image, cell):
-        parent = cell.cluster.pools["images"].images[image.id].find("snap")
-    elif image is not None and (entry := cache.find(cloud, cell, image)):
-        parent = pool.images[name(entry.volume_id)].snapshot(f"{name(volume.id)}.clone_snap")
-    elif volume.image_id is not None:
+    try:
+        parent = _parent(cloud, cell, volume, image)
+    except (KeyError, RbdError):
         _broken(cloud, volume)
         return
-    else:
-        pool.create(name(volume.id), volume.size * GIB)
-        finish(cloud, volume, None)
+    if cell.storage == "down" or (parent is None and volume.image_id is not None):
+        _broken(cloud, volume)
         return
-    pool.clone(parent, name(volume.id)).resize(volume.size * GIB)
+    if parent is None:
+        pool.create(name(volume.id), volume.size * GIB)
+    else:
+        pool.clone(parent, name(volume.id)).resize(volume.size * GIB)
     finish(cloud, volume, image)
+
+
+def _parent(cloud: "Cloud", cell: Cell, volume: Volume, image: Image | None) -> Snapshot | None:
+    """Return what a volume is cloned from, None for a blank one. Raises KeyError, RbdError if it went meanwhile."""
+    pool = cell.cluster.pools["volumes"]
+    if volume.snapshot_id:
+        source = pool.images[name(cloud.snapshots[volume.snapshot_id].volume_id)]
+        return source.find(f"snapshot-{volume.snapshot_id}")
+    if volume.source_volid:
+        return pool.images[name(volume.source_volid)].snapshot(f"{name(volume.id)}.clone_snap")
+    if image is not None and cloneable(image, cell):
+        return cell.cluster.pools["images"].images[image.id].find("snap")
+    if image is not None and (entry := cache.find(cloud, cell, image)):
+        return pool.images[name(entry.volume_id)].snapshot(f"{name(volume.id)}.clone_snap")
+    return None
 
 
 def _broken(cloud: "Cloud", volume: Volume) -> None:
@@ -254,8 +261,3 @@ def extend(cloud: "Cloud", volume: Volume, size: int) -> None:
             cloud.nova.events += [{**event, "server_uuid": server} for server in sorted(servers)]
 
     cloud.pace.later("extending", volume.id, act, lambda: cell is None or up(cell))
-
-
-def new_id() -> str:
-    """Return the id of a volume that the cache makes."""
-    return str(uuid.uuid4())

@@ -123,10 +123,11 @@ def column(volume: Volume, name: str) -> Any:
 
 def _rows(cloud: "Cloud", request: Request) -> tuple[list[Volume], Json]:
     wanted = listing.filters(request, "volume")
-    rows = []
-    for volume in cloud.volumes.values():
-        if listing.mine(request, volume.project_id) and listing.fits(_row(volume), wanted):
-            rows.append(volume)
+    rows = [
+        volume
+        for volume in cloud.volumes.values()
+        if listing.mine(request, volume.project_id) and listing.fits(_row(volume), wanted)
+    ]
     shown, more, count = listing.page(request, rows, column, "volume")
     if request.args.get("with_count", "").lower() in ("1", "true") and request.minor >= 45:
         more["count"] = count
@@ -241,7 +242,7 @@ def drop_item(cloud: "Cloud", request: Request) -> Response:
     return accepted(200)
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/volumes", brief, "reader", "volume:get_all"),
     Route("POST", "/volumes", create, "member", "volume:create"),
     Route("GET", "/volumes/detail", detail, "reader", "volume:get_all"),

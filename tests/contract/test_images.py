@@ -92,7 +92,11 @@ def test_create(site, admin, tenant, member):
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        ({"disk_format": "odd"}, 400, "Provided object does not match schema &#x27;image&#x27;: &#x27;odd&#x27; is not one"),
+        (
+            {"disk_format": "odd"},
+            400,
+            "Provided object does not match schema &#x27;image&#x27;: &#x27;odd&#x27; is not one",
+        ),
         ({"id": "nope"}, 400, "&#x27;nope&#x27; does not match"),
         ({"name": 3}, 400, "3 is not of type &#x27;null&#x27;, &#x27;string&#x27;"),
         ({"status": "active"}, 403, "Attribute &#x27;status&#x27; is read-only."),
