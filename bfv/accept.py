@@ -95,7 +95,7 @@ def _check_words(request: BootRequest) -> None:
         raise BadRequest(f"Server id {request.server_id!r} is no UUID.") from error
     if request.image is None and request.root is None:
         raise BadRequest("Name an image, or a root device to boot from.")
-    if request.root is not None and request.root.destination_type == "volume" and not request.root.uuid:
+    if request.root is not None and not request.root.uuid:
         raise BadRequest("The root device needs the id of its image, snapshot or volume.")
 
 

@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from bfv import accept, dispatch, rebuild, repair, view
 from bfv.engine import Engine, Heartbeat, InProcess
-from bfv.errors import BadRequest, MaybeRunning, NotAllowed, NotFound
+from bfv.errors import BadRequest, Failed, MaybeRunning, NotAllowed, NotFound
 from bfv.journal import Intent
 from bfv.parts import Parts, assemble
 from bfv.types import BootRequest, Caller, Decision, Deleted, ServerInfo
@@ -86,7 +86,7 @@ class Cloud:
         self._start(intent, who)
         ended = self._end_of(intent)
         if ended.phase == "failed":
-            raise MaybeRunning(f"Server {server_id} was not deleted: {ended.outcome}")
+            raise Failed(f"Server {server_id} was not deleted: {ended.outcome}")
         kept = [step.detail or "" for step in self.parts.journal.history(ended) if step.name == "kept"]
         return Deleted(server_id, tuple(kept))
 
@@ -114,8 +114,8 @@ class Cloud:
             raise BadRequest("A connector names its host.")
         mapping = self._mapping(server_id)
         _, server = self._row(mapping)
-        if server.task_state == "rebuilding":
-            raise BadRequest(f"Server {server_id} is being rebuilt; connect when that is done.")
+        if server.task_state in ("rebuilding", "deleting"):
+            raise BadRequest(f"Server {server_id} is {server.task_state}; its volumes cannot be connected now.")
         self._run_now("connect", mapping, caller, {"connector": dict(connector)})
         _, server = self._row(mapping)
         return [_connection(device) for device in server.devices if device.connection_info]

@@ -19,9 +19,9 @@ from cells.types import BlockDevice, Server
 def run(parts: Parts, intent: Intent) -> None:
     """Connect a host to all volumes of a server. Raises Refused, NotFound, Failed, MaybeRunning, CellDown."""
     job = Job(parts, intent)
-    database, server = placed(job)
     connector = intent.request["connector"]
     try:
+        database, server = placed(job)
         for device in volumes(server):
             job.step("connect", f"volume {device.volume_id} to host {connector['host']}")
             attached = parts.backend.connect(job.access, str(device.attachment_id), connector)
@@ -37,8 +37,8 @@ def run(parts: Parts, intent: Intent) -> None:
 def run_disconnect(parts: Parts, intent: Intent) -> None:
     """Have a server's host let go of its volumes. Raises Refused, NotFound, Failed, MaybeRunning, CellDown."""
     job = Job(parts, intent)
-    database, server = placed(job)
     try:
+        database, server = placed(job)
         let_go(job, database, server)
     except (Refused, NotFound, Failed) as error:
         job.close(FAILED, str(error))
@@ -62,12 +62,18 @@ def let_go(job: Job, database: Database, server: Server) -> None:
 
 
 def placed(job: Job) -> tuple[Database, Server]:
-    """Return a server that has its row, and its cell's database. Raises BadRequest for one still being built."""
-    mapping = job.parts.registry.mapping(job.intent.server_id)
-    if mapping.cell is None:
-        raise BadRequest(f"Server {job.intent.server_id} is still being built.")
-    database = job.parts.cells.of(mapping.cell)
-    return database, servers.get(database, job.intent.server_id)
+    """Return a server that has its row, and its cell's database. Raises BadRequest while it is built, NotFound."""
+    server_id = job.intent.server_id
+    mapping = job.parts.registry.find_mapping(server_id)
+    if mapping is None or (mapping.queued_for_delete and mapping.cell is None):
+        raise NotFound(f"Server {server_id} could not be found.")
+    database = job.parts.cells.of(mapping.cell) if mapping.cell else None
+    server = servers.find(database, server_id) if database else None
+    if database is not None and server is not None:
+        return database, server
+    if job.parts.journal.opened(server_id, "boot"):
+        raise BadRequest(f"Server {server_id} is still being built.")
+    raise NotFound(f"Server {server_id} could not be found.")
 
 
 def volumes(server: Server) -> list[BlockDevice]:

@@ -8,7 +8,7 @@ the first request, and no host can connect while the server is being rebuilt.
 from typing import Any
 
 from bfv import connect, decide, outside, records
-from bfv.errors import BadRequest, Cancelled, Failed, NotAllowed, NotFound, Refused, Unsupported
+from bfv.errors import BadRequest, Cancelled, Failed, MaybeRunning, NotAllowed, NotFound, Refused, Unsupported
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, Intent
 from bfv.parts import Parts
@@ -48,8 +48,12 @@ def root_of(server: Server) -> BlockDevice:
 def run(parts: Parts, intent: Intent) -> None:
     """Go on with a rebuild wherever it is. Raises MaybeRunning, CellDown, NotAllowed."""
     job = Job(parts, intent)
-    database, server = connect.placed(job)
     image = intent.request["image"]
+    try:
+        database, server = connect.placed(job)
+    except (Refused, NotFound) as error:
+        job.close(FAILED, str(error))
+        return
     try:
         servers.update(database, server.uuid, task_state="rebuilding")
         connect.let_go(job, database, server)
@@ -82,7 +86,10 @@ def _write(job: Job, root: BlockDevice, image: dict[str, Any]) -> None:
     timing = job.parts.timing
     # By the volume's size, never the image's: an image of a volume-backed server has size 0 (LP#2062127).
     seconds = timing.volume + timing.volume_per_gib * disk.size
-    done = job.parts.waits.until(job.watch_access, disk, _written, seconds, job.stop)
+    try:
+        done = job.parts.waits.until(job.watch_access, disk, _written, seconds, job.stop)
+    except MaybeRunning as error:
+        raise Failed(f"{error} Rebuild it again when the volume is reserved.") from error
     if done is None or done.status == "error":
         words = job.parts.backend.explain(job.access, disk.id) if done else "it was removed"
         raise Failed(

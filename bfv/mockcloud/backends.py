@@ -133,7 +133,7 @@ def pools(cloud: "Cloud", request: Request) -> Response:
                 "driver_version": "1.3.0",
                 "storage_protocol": "ceph",
                 "total_capacity_gb": cell.capacity_gb,
-                "free_capacity_gb": volumejobs.free_gb(cloud, cell),
+                "free_capacity_gb": volumejobs.free_gb(cell),
                 "reserved_percentage": 0,
                 "multiattach": True,
                 "thin_provisioning_support": True,

@@ -261,10 +261,7 @@ def listed(cloud: "Cloud", request: Request) -> Response:
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v2/images", listed, "anybody"),
     Route("POST", "/v2/images", create, "anybody"),
-    Route("GET", "/v2/images/{id}", show),
-    Route("PATCH", "/v2/images/{id}", update),
-    Route("DELETE", "/v2/images/{id}", delete),
-    Route("PUT", "/v2/images/{id}/file", upload),
-    Route("GET", "/v2/images/{id}/file", download),
-    Route("GET", "/v2/images/{id}/locations", locations, "anybody"),
+    Route("GET", "/v2/images/{id}", show, "anybody"),
+    Route("PATCH", "/v2/images/{id}", update, "anybody"),
+    Route("DELETE", "/v2/images/{id}", delete, "anybody"),
 )

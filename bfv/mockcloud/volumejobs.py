@@ -48,13 +48,13 @@ def _choose(cloud: "Cloud", volume: Volume) -> Cell | None:
     kind = cloud.types.get(volume.type_id)
     wanted = kind.extra_specs.get("volume_backend_name") if kind else None
     for cell in cloud.cells.values():
-        room = not cell.full and volume.size <= free_gb(cloud, cell)
+        room = not cell.full and volume.size <= free_gb(cell)
         if cell.name == volume.availability_zone and wanted in (None, cell.name) and room:
             return cell
     return None
 
 
-def free_gb(cloud: "Cloud", cell: Cell) -> float:
+def free_gb(cell: Cell) -> float:
     """Return what a backend says it has left, thin provisioning left out of it."""
     used = sum(image.used for image in cell.cluster.images())
     return 0.0 if cell.full else round(cell.capacity_gb - used / GIB, 2)

@@ -102,7 +102,7 @@ class Disks:
 
 
 class Fixtures:
-    """What all the suites share; ``late_seconds``, ``ready_seconds`` and ``connector`` may be overridden."""
+    """What all the suites share; all but ``disks`` may be overridden."""
 
     @pytest.fixture
     def late_seconds(self) -> float:
@@ -113,6 +113,11 @@ class Fixtures:
     def ready_seconds(self) -> float:
         """Return how long a disk may take to be made or removed."""
         return 120.0
+
+    @pytest.fixture
+    def tick_seconds(self) -> float:
+        """Return how far apart things must be made for their ages to differ; cinder keeps whole seconds."""
+        return 1.1
 
     @pytest.fixture
     def connector(self) -> Mapping[str, Any]:
@@ -128,12 +133,6 @@ class Fixtures:
         yield disks
         for disk_id in disks.made:
             disks.remove(disk_id)
-
-
-def later(disks: Disks, spec: DiskSpec) -> Disk:
-    """Make one more in another second: some backends keep whole ones."""
-    time.sleep(1.1)
-    return disks.make(spec)
 
 
 def of_type(spec: DiskSpec, volume_type: str) -> DiskSpec:

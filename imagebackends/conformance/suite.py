@@ -13,7 +13,7 @@ import pytest
 
 from imagebackends.backend import Backend
 from imagebackends.conformance.abilities import ABILITIES
-from imagebackends.conformance.disks import HOUR, SECOND, Disks, Fixtures, ids, later, long_ago, new_id, of_type, until
+from imagebackends.conformance.disks import HOUR, SECOND, Disks, Fixtures, ids, long_ago, new_id, of_type, until
 from imagebackends.errors import BadRequest, InUse, NotAllowed, NotFound
 from imagebackends.types import Access, Found
 
@@ -88,10 +88,14 @@ class BackendConformance(Fixtures):
 
         assert disks.backend.find(disks.access, spec, long_ago()) == Found(None)
 
-    def test_of_several_the_oldest_is_it_and_the_younger_are_copies(self, disks: Disks) -> None:
+    def test_of_several_the_oldest_is_it_and_the_younger_are_copies(self, disks: Disks, tick_seconds: float) -> None:
         """One that is too old to count is neither."""
         spec = disks.spec()
-        oldest, middle, youngest = disks.make(spec), later(disks, spec), later(disks, spec)
+        made = []
+        for _ in range(3):
+            made.append(disks.make(spec))
+            time.sleep(tick_seconds)
+        oldest, middle, youngest = made
 
         assert disks.backend.find(disks.access, spec, long_ago()) == Found(oldest, (middle, youngest))
         since = middle.created_at.replace(tzinfo=dt.UTC)
@@ -139,7 +143,7 @@ class BackendConformance(Fixtures):
         assert now.status == "reserved"
         assert ids(backend.attachments(access, disk_id=disk.id)) == [made.id]
 
-    def test_attachments_are_found_by_disk_by_server_and_by_both(self, disks: Disks) -> None:
+    def test_attachments_are_found_by_disk_by_server_and_by_both(self, disks: Disks, tick_seconds: float) -> None:
         """One server has two disks here, another has one; the oldest comes first."""
         backend, access = disks.backend, disks.access
         one, two = new_id(), new_id()
@@ -147,7 +151,7 @@ class BackendConformance(Fixtures):
         made = []
         for disk, server in ((first, one), (second, one), (third, two)):
             made.append(backend.attach(access, disk, server).id)
-            time.sleep(1.1)
+            time.sleep(tick_seconds)
 
         assert ids(backend.attachments(access, server_id=one)) == made[:2]
         assert ids(backend.attachments(access, disk_id=third)) == made[2:]

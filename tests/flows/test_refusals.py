@@ -167,3 +167,23 @@ def test_a_volume_of_another_project_is_never_touched_with_the_service_users_wid
         others.delete(theirs.id)
         site.call("admin", "DELETE", f"{site.volume_url}/volumes/{device.volume_id}")
         site.settle(device.volume_id, None)
+
+
+def test_what_cannot_be_done_to_a_server_that_is_gone_leaves_nothing_open(world, raw_image):
+    with world.cloud() as cloud:
+        server = boot(cloud, raw_image)
+        cloud.delete(server.id)
+        acts = [
+            lambda: cloud.connect(server.id, {"host": "host1"}),
+            lambda: cloud.disconnect(server.id),
+            lambda: cloud.rebuild(server.id, raw_image),
+        ]
+        for act in acts:
+            with pytest.raises(errors.NotFound):
+                act()
+        assert cloud.parts.journal.opened() == []
+
+
+def test_a_root_device_without_a_source_is_refused(world, raw_image):
+    with world.cloud() as cloud, pytest.raises(errors.BadRequest, match="needs the id"):
+        boot(cloud, raw_image, root=bfv.RootDevice(source_type="image", destination_type="local"))

@@ -3,14 +3,18 @@
 
 import contextlib
 import json
+import os
 import re
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -205,3 +209,23 @@ def attachment(**changes):
         "connection_info": {},
         **changes,
     }
+
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "write-a-backend.md").read_text()
+EXAMPLE, TESTS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def run_example(home, files):
+    """Write files into a folder, and run pytest there as a plugin's author does; warnings are errors."""
+    for name, text in files.items():
+        (home / name).write_text(text)
+    words = ["-p", "no:cacheprovider", "-p", "no:randomly", "-q", "-rfE", "--tb=line"]
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", *words],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"},
+        timeout=100,
+    )

@@ -1,95 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example of the page passes the suite that the page tells of, and the suite sees each way to break it."""
+"""The example of the page can be copied as it is: its tests pass, nothing is skipped, and its name is found."""
 
-import os
 import re
-import subprocess
 import sys
 import tomllib
-from pathlib import Path
+from importlib.metadata import EntryPoint
 
-import pytest
+from imagebackends.conformance import BackendConformance
+from tests.imagebackends.conftest import EXAMPLE, PAGE, TESTS, run_example
 
-from imagebackends import conformance
-
-ROOT = Path(__file__).parent.parent.parent
-PAGE = (ROOT / "docs" / "write-a-backend.md").read_text()
-EXAMPLE, TESTS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-SUITE = sorted(name for name in dir(conformance.BackendConformance) if name.startswith("test_"))
-
-# (what is broken: words of the example, other words, the tests that must see it)
-BREAKS = {
-    "size lost": ('spec.size, "available"', '1, "available"', ["a_blank_disk_has_no_image"]),
-    "project lost": ("str(uuid.uuid4()), access.project_id", "str(uuid.uuid4()), ''", ["a_disk_of_an_image"]),
-    "name lost": ("now, spec.name", "now, ''", ["a_disk_of_an_image"]),
-    "local time": ("dt.datetime.now(dt.UTC)", "(dt.datetime.now(dt.UTC) + dt.timedelta(hours=3))", ["a_disk_of_an"]),
-    "image lost": ("image_id=spec.source_id", "image_id=None", ["a_disk_of_an_image", "what_was_not_asked_for"]),
-    "marker lost": ('{"marker": spec.marker}', '{"marker": ""}', ["a_lost_answer"]),
-    "marker not read": ('if disk.metadata["marker"] == spec.marker', "", ["what_was_not_asked_for"]),
-    "any size": ("(access.project_id, spec.size,", "(access.project_id, disk.size,", ["what_was_not_asked_for"]),
-    "any type": ("spec.target.volume_type, spec.source_id", "disk.volume_type, spec.source_id", ["what_was_not"]),
-    "any source": (
-        *('spec.source_id, "available")', 'disk.image_id, "available")'),
-        ["what_was_not_asked_for", "a_blank_disk_is_found"],
-    ),
-    "any project": ("asked = (access.project_id", "asked = (disk.project_id", ["what_was_not_asked_for"]),
-    "any age": (" and disk.created_at.replace(tzinfo=dt.UTC) >= since", "", ["what_was_not", "of_several"]),
-    "strictly younger": ("tzinfo=dt.UTC) >= since", "tzinfo=dt.UTC) > since", ["a_lost_answer", "of_several"]),
-    "attached ones": ('spec.source_id, "available")', "spec.source_id, disk.status)", ["a_disk_that_is_bound"]),
-    "youngest first": ("disk: disk.created_at)", "disk: disk.created_at, reverse=True)", ["of_several"]),
-    "copies unsaid": ("tuple(marked[marked.index(ours[0]) + 1 :])", "()", ["of_several"]),
-    "older copies": (
-        "tuple(marked[marked.index(ours[0]) + 1 :])",
-        "tuple(x for x in marked if x is not ours[0])",
-        ["of_several"],
-    ),
-    "all see it": ("access.project_id != disk.project_id and not", "False and not", ["another_project"]),
-    "all look": ("access.everywhere or disk.project_id == access.project_id}", "True}", ["another_project"]),
-    "looks too far": ("for disk_id in disk_ids if", "for disk_id in self._disks if", ["look_returns"]),
-    "sees nothing": ("if disk_id in self._disks]", "if not self._disks]", ["look_returns"]),
-    "no words": ("return None", "return 3", ["explain"]),
-    "deletes all": ("if self.attachments(access, disk_id=disk_id):", "if False:", ["a_disk_is_reserved"]),
-    "deletes none": ("del self._disks[disk_id]", "pass", ["a_deleted_disk"]),
-    "deletes unknown": (
-        "            self.get(access, disk_id)\n",
-        "            if disk_id not in self._disks: return\n",
-        ["an_unknown_id", "a_deleted_disk"],
-    ),
-    "attaches twice": ('if disk.status != "available":', "if False:", ["a_disk_is_reserved"]),
-    "not reserved": ('status="reserved")\n', 'status="available")\n', ["a_disk_is_reserved", "a_disk_that_is_bound"]),
-    "of any disk": ("disk_id in (None, each.disk_id) and", "", ["attachments_are_found", "a_disk_is_reserved"]),
-    "of any server": ("and server_id in (None, each.server_id)", "", ["attachments_are_found"]),
-    "youngest bound first": ("self._bound.values()\n", "reversed(self._bound.values())\n", ["attachments_are_found"]),
-    "all attachments": ("and access.project_id == self._disks[each.disk_id].project_id", "", ["another_project"]),
-    "no host": ('if not connector.get("host"):', "if False:", ["a_host_connects"]),
-    "no driver": ('{"driver_volume_type": "memory", "host"', '{"host"', ["a_host_connects"]),
-    "not completed": ('self._become(access, attachment_id, "in-use")', "pass", ["a_host_connects"]),
-    "no server told": ('if status == "in-use" else ()', "if False else ()", ["a_host_connects"]),
-    "detach once": (
-        *(
-            "            for each in self.attachments(access):",
-            "            self._become(access, attachment_id, 'in-use')\n",
-        ),
-        ["an_unknown_id", "a_host_connects"],
-    ),
-    "detaches not": ("del self._bound[attachment_id]", "pass", ["a_host_connects"]),
-    "connects nothing": ('raise NotFound(f"There is no attachment', 'raise BadRequest(f"', ["an_unknown_id"]),
-    "ability unsaid": ("    def explain(", "    def reimage(self): pass\n\n    def explain(", ["each_ability"]),
-    "ability unproven": ("class MemoryBackend(Backend)", "class MemoryBackend(Backend, Snapshots)", ["each_ability"]),
-}
+SUITE = {name for name in dir(BackendConformance) if name.startswith("test_")}
 
 
-def run(home, example):
-    """Run the page's tests on an example and return the exit status and the tests that did not pass, by name."""
-    (home / "memory_backend.py").write_text(example)
-    (home / "test_memory.py").write_text(TESTS)
-    words = ["-p", "no:cacheprovider", "-p", "no:randomly", "-q", "-rfE", "--tb=no", "test_memory.py"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *words],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-        timeout=100,
-    )
-    return done, sorted(set(re.findall(r"TestMemory::(test_\w+)", done.stdout)))
+def test_the_example_passes_the_whole_suite(tmp_path):
+    done = run_example(tmp_path, {"memory_backend.py": EXAMPLE, "test_memory.py": TESTS})
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(rf"^{len(SUITE)} passed in", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_the_entry_point_of_the_page_names_the_example(tmp_path, monkeypatch):
+    [text] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "memory_backend.py").write_text(EXAMPLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    [(name, where)] = tomllib.loads(text)["project"]["entry-points"]["imagebackends"].items()
+
+    try:
+        assert EntryPoint(name, where, "imagebackends").load().__name__ == "MemoryBackend"
+    finally:
+        sys.modules.pop("memory_backend", None)
+
+
+def test_the_page_tells_of_each_fixture_that_may_be_supplied():
+    fixtures = {"late_seconds", "ready_seconds", "tick_seconds", "connector", "other_image_id", "snapshot_id"}
+
+    assert {name for name in fixtures if f"`{name}`" not in PAGE} == set()
+    assert {
+        name for name in fixtures - {"other_image_id", "snapshot_id"} if not hasattr(BackendConformance, name)
+    } == set()
