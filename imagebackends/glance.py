@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.session import Session
@@ -31,8 +32,11 @@ class Images:
 
     def get(self, access: Access, image_id: str) -> Image:
         """Return an image. Raises NotFound, MaybeRunning."""
-        with told(f"look at image {image_id}"):
-            return _image(adapter(self._settings, self._session, access).get(f"/v2/images/{image_id}").json())
+        if not image_id:
+            raise NotFound("An image without an id could not be found.", request_id=access.request_id)
+        with told(f"look at image {image_id}", access):
+            path = f"/v2/images/{quote(image_id, safe='')}"
+            return _image(adapter(self._settings, self._session, access).get(path).json())
 
     def find(self, access: Access, name_or_id: str) -> Image:
         """Return an image by id, else by name. Raises NotFound, BadRequest for a name of several images."""
@@ -40,18 +44,16 @@ class Images:
             return self.get(access, str(uuid.UUID(name_or_id)))
         except ValueError:
             pass
-        with told(f"look for image {name_or_id}"):
-            found = (
-                adapter(self._settings, self._session, access)
-                .get("/v2/images", params={"name": name_or_id})
-                .json()["images"]
-            )
+        with told(f"look for image {name_or_id}", access):
+            answer = adapter(self._settings, self._session, access).get("/v2/images", params={"name": name_or_id})
+            found = [_image(each) for each in answer.json()["images"]]
         if not found:
-            raise NotFound(f"Image {name_or_id} could not be found.")
+            raise NotFound(f"Image {name_or_id} could not be found.", request_id=access.request_id)
         if len(found) > 1:
-            ids = ", ".join(each["id"] for each in found)
-            raise BadRequest(f"Several images are called {name_or_id}; say which by its id: {ids}.")
-        return _image(found[0])
+            ids = ", ".join(each.id for each in found)
+            words = f"Several images are called {name_or_id}; say which by its id: {ids}."
+            raise BadRequest(words, request_id=access.request_id)
+        return found[0]
 
 
 def adapter(settings: Settings, session: Session, access: Access) -> Adapter:

@@ -6,6 +6,7 @@ Nothing below repeats what changes something: keystoneauth would send a POST aga
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +23,11 @@ from imagebackends.errors import (
     NotAllowed,
     NotFound,
     OverQuota,
+    Refused,
     StorageError,
     Unsupported,
 )
+from imagebackends.types import Access
 
 
 @dataclass(frozen=True)
@@ -65,40 +68,80 @@ CODES: dict[int, type[StorageError]] = {
     413: OverQuota,
     501: Unsupported,
 }
+# What the asker does next, where the service's own words do not say.
+NEXT: dict[type[StorageError], str] = {
+    OverQuota: "; delete volumes, or have the project's volume quota raised",
+    Unsupported: "; this release of the service cannot do it",
+    MaybeRunning: "; the outcome is not known, look again when the service answers",
+}
 SERVICE_ROLE = (
     "Unauthorized: the user's token is not valid, or the service user lacks the role that the service wants "
     "of service tokens (`service`, see service_token_roles); grant it, or sign in again."
 )
+SIGN_IN = "; sign in again, and see that the user, the project and the application credential still exist"
+STRANGER = (
+    "no answer that makes sense: this 404 bears no request id, so it is a proxy's or of another address than the "
+    "service's; see the catalog's endpoint"
+)
+# Where keystone gives tokens, with passwords and by federation (keystoneauth1/identity/v3).
+KEYSTONE = re.compile(r"/auth/tokens(\?|$)|/OS-FEDERATION/")
 
 
 @contextlib.contextmanager
-def told(act: str) -> Iterator[None]:
+def told(act: str, access: Access) -> Iterator[None]:
     """Turn the errors of both client libraries into ours; ``act`` says in words what was asked.
 
-    An answer of the table did nothing. Every other answer, and none, may have.
+    An answer of the table did nothing. Every other answer, and none, may have. Where no service named the request,
+    the error bears the id that ``access`` sent along.
     """
     try:
         yield
-    except (cinder.ClientException, ksa.HttpError) as error:
-        raise _of_answer(act, error) from error
-    except (ksa.EndpointNotFound, ksa.EmptyCatalog) as error:
-        raise NotFound(f"{act}: the catalog has no such service: {error}") from error
-    except (ksa.Unauthorized, ksa.AuthorizationFailure, ksa.MissingAuthPlugin) as error:
-        raise NotAllowed(f"{act}: {SERVICE_ROLE}") from error
-    except cinder.UnsupportedVersion as error:
-        raise Unsupported(f"{act}: this cinder is too old: {error}") from error
-    except (ksa.ClientException, requests.RequestException) as error:
-        raise MaybeRunning(f"{act}: no answer: {type(error).__name__}: {error}") from error
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except Exception as error:
+        kind, words = _meaning(error)
+        request_id = getattr(error, "request_id", None) or access.request_id
+        raise kind(f"{act}: {words}{NEXT.get(kind, '')}", request_id=request_id) from error
+
+
+def _meaning(error: Exception) -> tuple[type[StorageError], str]:
+    """Return what a foreign error means to a flow, in words; one that is nobody's answer goes on as it is."""
+    if isinstance(error, ksa.HttpError) and KEYSTONE.search(error.url or ""):
+        return _of_keystone(error)
+    if isinstance(error, cinder.ClientException | ksa.HttpError):
+        return _of_answer(error)
+    if isinstance(error, ksa.EndpointNotFound | ksa.EmptyCatalog):
+        # Never NotFound: what cannot be asked about is not gone.
+        return Refused, f"the catalog has no such service, or not in this region and interface: {error}"
+    if isinstance(error, ksa.AuthorizationFailure | ksa.MissingAuthPlugin):
+        return NotAllowed, f"keystone gave no token: {error}{SIGN_IN}"
+    if isinstance(error, cinder.UnsupportedVersion):
+        return Unsupported, f"this cinder is too old: {error}"
+    if isinstance(error, ksa.ClientException | requests.RequestException):
+        return MaybeRunning, f"no answer: {type(error).__name__}: {_plain(error)}"
+    if isinstance(error, AttributeError | LookupError | TypeError | ValueError):
         # cinderclient takes every body for one of cinder's; a proxy's page makes it stumble.
-        raise MaybeRunning(f"{act}: no answer that makes sense: {type(error).__name__}: {error}") from error
+        return MaybeRunning, f"no answer that makes sense: {type(error).__name__}: {error}"
+    raise error
 
 
-def _of_answer(act: str, error: Any) -> StorageError:
+def _of_keystone(error: Any) -> tuple[type[StorageError], str]:
+    """Keystone's answer says nothing of the volume, and its 404 is about an application credential."""
+    words = f"keystone: {_plain(error.message)} (HTTP {error.http_status})"
+    if error.http_status in (400, 401, 403, 404):
+        return NotAllowed, words + SIGN_IN
+    return MaybeRunning, words
+
+
+def _of_answer(error: Any) -> tuple[type[StorageError], str]:
     code = getattr(error, "http_status", None) or getattr(error, "code", None)
-    request_id = getattr(error, "request_id", None)
-    kind = CODES.get(code or 0, MaybeRunning)
-    words = getattr(error, "message", None) or str(error) or "no reason given"
-    if code == 401:
-        words = SERVICE_ROLE
-    return kind(f"{act}: {words} (HTTP {code})", request_id=request_id)
+    if code == 404 and not error.request_id:
+        # Cinder's own bears one (x-compute-request-id); taken for it, this would make a volume look gone.
+        return MaybeRunning, f"{STRANGER} (HTTP 404)"
+    words = SERVICE_ROLE if code == 401 else _plain(error.message or "no reason given")
+    if code == 403:
+        words += "; grant the role that the service's policy asks for"
+    return CODES.get(code or 0, MaybeRunning), f"{words} (HTTP {code})"
+
+
+def _plain(words: object) -> str:
+    """Leave out what keystoneauth adds to a service's words, and passwords in addresses."""
+    return re.sub(r"//[^/@\s]+@", "//", re.sub(r" \(HTTP \d+\)( \(Request-ID: \S+\))?$", "", str(words)))

@@ -110,14 +110,14 @@ class Survey:
         """Return by how much cinder's clock is before ours, to the second; None where its answers bear no date."""
         adapter = self._adapter()
         before = dt.datetime.now(dt.UTC)
-        with told("ask cinder for the time"):
+        with told("ask cinder for the time", self._access):
             answer = adapter.get("/limits")
         date = answer.headers.get("Date")
         return email.utils.parsedate_to_datetime(date) - before if date else None
 
     def stores(self) -> list[Store]:
         """Return glance's stores with the Ceph cluster of each (``glance/api/v2/discovery.py``, 2023.1)."""
-        with told("list glance's stores"):
+        with told("list glance's stores", self._access):
             answer = image_adapter(self._clients.settings, self._clients.session, self._access).get(
                 "/v2/info/stores/detail"
             )
@@ -137,7 +137,7 @@ class Survey:
         ]
 
     def _cinder(self, path: str, act: str, **query: str) -> Any:
-        with told(act):
+        with told(act, self._access):
             return self._adapter().get(path, params=query).json()
 
     def _adapter(self) -> Adapter:

@@ -26,7 +26,7 @@ class CinderBackend(Backend, Reimages, Snapshots):
 
     def create(self, access: Access, spec: DiskSpec) -> Disk:
         """Send POST /volumes once."""
-        with told(f"create a volume of {spec.size} GiB"):
+        with told(f"create a volume of {spec.size} GiB", access):
             return disk(
                 self.clients.writes(access).volumes.create(
                     spec.size,
@@ -44,7 +44,7 @@ class CinderBackend(Backend, Reimages, Snapshots):
 
         A filter that the operator switched off gives the whole list or 400 (``cinder/api/common.py``).
         """
-        with told("look for a volume whose creation was not answered"):
+        with told("look for a volume whose creation was not answered", access):
             listed = [
                 *map(disk, self.clients.reads(access).volumes.list(search_opts={"metadata": {MARKER: spec.marker}}))
             ]
@@ -55,7 +55,7 @@ class CinderBackend(Backend, Reimages, Snapshots):
 
     def get(self, access: Access, disk_id: str) -> Disk:
         """Send GET /volumes/{id}."""
-        with told(f"look at volume {disk_id}"):
+        with told(f"look at volume {disk_id}", access):
             return disk(self.clients.reads(access).volumes.get(disk_id))
 
     def look(self, access: Access, disk_ids: Iterable[str], since: dt.datetime) -> dict[str, Disk]:
@@ -64,13 +64,13 @@ class CinderBackend(Backend, Reimages, Snapshots):
         query: dict[str, Any] = {"all_tenants": 1} if access.everywhere else {}
         if self.clients.version(access) >= TIME_FILTER:
             query["updated_at"] = f"gte:{_utc(since).isoformat(timespec='seconds')}"
-        with told("look at the volumes that changed"):
+        with told("look at the volumes that changed", access):
             listed = self.clients.reads(access).volumes.list(search_opts=query)
             return {each.id: disk(each) for each in listed if each.id in wanted}
 
     def explain(self, access: Access, disk_id: str) -> str | None:
         """Return the newest user message about a volume (``cinder/message/message_field.py``)."""
-        with told(f"ask why volume {disk_id} failed"):
+        with told(f"ask why volume {disk_id} failed", access):
             messages = self.clients.reads(access).messages.list(search_opts={"resource_uuid": disk_id})
         newest = max(messages, key=lambda each: each.created_at, default=None)
         return newest.user_message if newest else None
@@ -78,10 +78,10 @@ class CinderBackend(Backend, Reimages, Snapshots):
     def delete(self, access: Access, disk_id: str) -> None:
         """Send DELETE /volumes/{id}; cinder's 400 says both that snapshots exist and that it is busy."""
         try:
-            with told(f"delete volume {disk_id}"):
+            with told(f"delete volume {disk_id}", access):
                 self.clients.writes(access).volumes.delete(disk_id)
         except BadRequest as error:
-            with told(f"look for snapshots of volume {disk_id}"):
+            with told(f"look for snapshots of volume {disk_id}", access):
                 listed = self.clients.reads(access).volume_snapshots.list(search_opts={"volume_id": disk_id})
             if listed:
                 names = ", ".join(each.id for each in listed)
@@ -94,7 +94,7 @@ class CinderBackend(Backend, Reimages, Snapshots):
     def attach(self, access: Access, disk_id: str, server_id: str) -> Attachment:
         """Send POST /attachments without a connector: the volume is reserved."""
         try:
-            with told(f"reserve volume {disk_id}"):
+            with told(f"reserve volume {disk_id}", access):
                 return attachment(self.clients.writes(access).attachments.create(disk_id, None, server_id))
         except BadRequest as error:
             # cinder/volume/api.py:_attachment_reserve: a wrong state is 400 "Invalid volume".
@@ -105,7 +105,7 @@ class CinderBackend(Backend, Reimages, Snapshots):
     ) -> list[Attachment]:
         """Send GET /attachments/detail."""
         query = {"volume_id": disk_id, "instance_id": server_id}
-        with told("look at attachments"):
+        with told("look at attachments", access):
             listed = self.clients.reads(access).attachments.list(
                 detailed=True,
                 search_opts={key: value for key, value in query.items() if value},
@@ -123,18 +123,18 @@ class CinderBackend(Backend, Reimages, Snapshots):
         if not connector.get("host"):
             # cinder/volume/manager.py formats connector[host] into a lock's name: without it 500.
             raise BadRequest("A connector names its host.")
-        with told(f"connect attachment {attachment_id} to host {connector['host']}"):
+        with told(f"connect attachment {attachment_id} to host {connector['host']}", access):
             return attachment(self.clients.writes(access).attachments.update(attachment_id, dict(connector)))
 
     def complete(self, access: Access, attachment_id: str) -> None:
         """Send os-complete (3.44)."""
-        with told(f"complete attachment {attachment_id}"):
+        with told(f"complete attachment {attachment_id}", access):
             self.clients.writes(access).attachments.complete(attachment_id)
 
     def detach(self, access: Access, attachment_id: str) -> None:
         """Send DELETE /attachments/{id}."""
         try:
-            with told(f"delete attachment {attachment_id}"):
+            with told(f"delete attachment {attachment_id}", access):
                 self.clients.writes(access).attachments.delete(attachment_id)
         except NotFound:
             return
@@ -150,14 +150,14 @@ class CinderBackend(Backend, Reimages, Snapshots):
         if self.clients.version(access) < REIMAGE:
             raise Unsupported("This cinder cannot write an image onto a volume; 3.68 (Zed) can.")
         try:
-            with told(f"write image {image_id} onto volume {disk_id}"):
+            with told(f"write image {image_id} onto volume {disk_id}", access):
                 self.clients.writes(access).volumes.reimage(disk_id, image_id, reimage_reserved=True)
         except BadRequest as error:
             raise InUse(str(error), request_id=error.request_id) from error
 
     def snapshot(self, access: Access, snapshot_id: str) -> Snapshot:
         """Send GET /snapshots/{id}."""
-        with told(f"look at snapshot {snapshot_id}"):
+        with told(f"look at snapshot {snapshot_id}", access):
             found = self.clients.reads(access).volume_snapshots.get(snapshot_id)
         return Snapshot(
             found.id,

@@ -15,7 +15,7 @@ from cinderclient import client as cinderclient
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.session import Session
 
-from imagebackends.errors import NotFound, Unsupported
+from imagebackends.errors import NotFound, Refused, Unsupported
 from imagebackends.http import Settings, told
 from imagebackends.types import Access, Attachment, Disk
 
@@ -37,10 +37,18 @@ class Clients:
 
     def version(self, access: Access) -> tuple[int, int]:
         """Return the highest microversion that this cinder, cinderclient and this code know. Raises Unsupported."""
-        with self._lock:
-            if self._version is None:
-                self._version = self._negotiate(access)
-            return self._version
+        if self._version is None:
+            first = self._lock.acquire(blocking=False)
+            if not first:
+                # Somebody asks. If that fails all ask at once: in turn they would wait for each other's time-outs.
+                with self._lock:
+                    pass
+            try:
+                self._version = self._version or self._negotiate(access)
+            finally:
+                if first:
+                    self._lock.release()
+        return self._version
 
     def reads(self, access: Access) -> Any:
         """Return a client whose calls may be repeated."""
@@ -79,29 +87,42 @@ class Clients:
         )
 
     def _negotiate(self, access: Access) -> tuple[int, int]:
-        with told("ask cinder for its version"):
+        most = self._offered(access, f"{self._endpoint(access).rpartition('/v3')[0]}/")
+        own = api_versions.APIVersion(api_versions.MAX_VERSION)
+        found = min(most, WANTED, (own.ver_major, own.ver_minor))
+        if found < NEEDED:
+            raise Unsupported(f"Cinder speaks up to 3.{found[1]}; 3.{NEEDED[1]} (Pike) is needed.")
+        return found
+
+    def _endpoint(self, access: Access) -> str:
+        with told("look for cinder in the catalog", access):
             endpoint = self.settings.volume_endpoint or self.session.get_endpoint(
                 auth=access.auth,
                 service_type="block-storage",
                 region_name=self.settings.region_name,
                 interface=self.settings.interface,
             )
-            if not endpoint:
-                raise NotFound("The catalog has no block-storage service; set [storage] volume_endpoint or mend it.")
-            # The document under /v3 wants a token, the one at the root does not (cinder/api/versions.py).
-            retries = self.settings.read_retries
-            answer = self.session.get(
-                f"{endpoint.rpartition('/v3')[0]}/",
-                authenticated=False,
-                connect_retries=retries,
-                status_code_retries=retries,
-            )
-            most = max((_pair(each.get("version")) for each in answer.json()["versions"]), default=(3, 0))
-        own = api_versions.APIVersion(api_versions.MAX_VERSION)
-        found = min(most, WANTED, (own.ver_major, own.ver_minor))
-        if found < NEEDED:
-            raise Unsupported(f"Cinder speaks up to 3.{found[1]}; 3.{NEEDED[1]} (Pike) is needed.")
-        return found
+        if not endpoint:
+            words = "The catalog has no block-storage service; set [storage] volume_endpoint or mend it."
+            raise Refused(words, request_id=access.request_id)
+        if "/v3" not in endpoint:
+            words = f"The block-storage endpoint {endpoint} has no /v3; set [storage] volume_endpoint or mend it."
+            raise Refused(words, request_id=access.request_id)
+        return str(endpoint)
+
+    def _offered(self, access: Access, root: str) -> tuple[int, int]:
+        # The document under /v3 wants a token, the one at the root does not (cinder/api/versions.py).
+        retries = self.settings.read_retries
+        try:
+            with told("ask cinder for its version", access):
+                answer = self.session.get(
+                    root, authenticated=False, connect_retries=retries, status_code_retries=retries
+                )
+                return max((_pair(each.get("version")) for each in answer.json()["versions"]), default=(3, 0))
+        except NotFound as error:
+            # It says nothing of any volume.
+            words = f"{error}; set [storage] volume_endpoint or mend the catalog."
+            raise Refused(words, request_id=error.request_id) from error
 
 
 def _pair(version: str | None) -> tuple[int, int]:

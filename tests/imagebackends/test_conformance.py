@@ -51,7 +51,7 @@ BREAKS = {
     ),
     "attaches twice": ('if disk.status != "available":', "if False:", ["a_disk_is_reserved"]),
     "not reserved": ('status="reserved")\n', 'status="available")\n', ["a_disk_is_reserved", "a_disk_that_is_bound"]),
-    "of any disk": ("disk_id in (None, each.disk_id) and", "", ["attachments_are_found", "a_disk_is_reserved"]),
+    "of any disk": ("disk_id in (None, each.disk_id) and", "", ["attachments_are_found"]),
     "of any server": ("and server_id in (None, each.server_id)", "", ["attachments_are_found"]),
     "youngest bound first": ("self._bound.values()\n", "reversed(self._bound.values())\n", ["attachments_are_found"]),
     "all attachments": ("and access.project_id == self._disks[each.disk_id].project_id", "", ["another_project"]),

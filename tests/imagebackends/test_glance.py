@@ -2,6 +2,7 @@
 """An image is what glance tells of it, and a name that says too little or too much is refused."""
 
 import uuid
+from urllib.parse import unquote
 
 import pytest
 
@@ -172,3 +173,37 @@ def test_the_disks_of_a_volume_backed_servers_image_are_those_in_volumes(mapping
 def test_a_mapping_that_makes_no_sense_is_refused(mapping):
     with pytest.raises(BadRequest, match=f"Image {IMAGE_ID} has a block_device_mapping that is no"):
         volume_snapshots(image(block_device_mapping=mapping))
+
+
+@pytest.mark.parametrize("image_id", ["x?y=1", "../info/stores", "a b#c", "%2e"])
+def test_an_id_is_one_part_of_an_address_whatever_it_holds(script, images, access, image_id):
+    script.on("GET", "/v2/images/.*", NOT_FOUND)
+
+    with pytest.raises(NotFound):
+        images.get(access, image_id)
+    [asked] = script.asked
+    assert unquote(asked.path.removeprefix("/v2/images/")) == image_id
+    assert asked.path.count("/") == 3
+    assert asked.query == {}
+
+
+def test_no_id_is_no_image(script, images, access):
+    """Glance would answer with the list of all."""
+    with pytest.raises(NotFound):
+        images.get(access, "")
+    assert script.asked == []
+
+
+@pytest.mark.parametrize("listed", [[{"id": IMAGE_ID}], [None], None])
+def test_a_list_that_makes_no_sense_may_be_running(script, images, access, listed):
+    script.on("GET", "/v2/images", Answer(200, {"images": listed}))
+
+    with pytest.raises(MaybeRunning):
+        images.find(access, "debian 12")
+
+
+def test_a_404_that_is_not_glances_own_may_be_running(script, images, access):
+    script.on("GET", "/v2/images/.*", Answer(404, "<html>", {"Content-Type": "text/html"}))
+
+    with pytest.raises(MaybeRunning, match="no request id"):
+        images.get(access, IMAGE_ID)
