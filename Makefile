@@ -1,58 +1,84 @@
 # SPDX-License-Identifier: Apache-2.0
-PYTHON ?= $(shell for python in python3 /usr/bin/python3; do \
-	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
-BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest
-LAB := $(PYTHON) -m lab
-BFV_SEED ?= $(shell date +%Y%m%d)
+# PYTHON: Python 3.11 or newer; by default the first of python3 and /usr/bin/python3 that is.
+# BFV_SEED: which sample of the long matrices the tests take; by default today's.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+ifndef PYTHON
+PYTHON := $(shell for python in python3 /usr/bin/python3; do \
+	"$$python" -c '$(NEW_ENOUGH)' 2>/dev/null && echo "$$python" && exit; done; echo python3)
+endif
+ifndef BFV_SEED
+BFV_SEED := $(shell date +%Y%m%d)
+endif
 export BFV_SEED
 
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --quiet
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+LAB := $(PYTHON) -m lab
+DOCS := $(BIN)/python docs/generate.py
+# The lab's addresses, for the tests; an assignment, since eval alone would not notice that the lab cannot tell them.
+LAB_ENV = exports="$$($(LAB) test-env)"; eval "$$exports"; export BFV_TEST_MARIADB="$$LAB_DATABASE_URL"
+
 .DEFAULT_GOAL := help
-.PHONY: help venv check test demo docs lab lab-down lab-test lab-test-full bench-lab clean
+.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full bench bench-lab clean
 
 help: ## show the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-venv: .venv/stamp ## make the virtual environment
+python:
+	@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+		echo "bfv needs Python 3.11 or newer, and $(PYTHON) is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 
-.venv/stamp: setup.cfg pyproject.toml
-	@test -n "$(PYTHON)" || { echo "bfv needs Python 3.11 or newer; say which: make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+venv: $(VENV)/stamp ## make the virtual environment
+
+$(VENV)/stamp: setup.cfg pyproject.toml | python
+	"$(PYTHON)" -m venv $(VENV)
+	$(PIP) install --upgrade pip
+	$(PIP) install --editable '.[test]'
 	@touch $@
 
-check: venv ## lint, format, types, generated documents
-	$(BIN)/ruff check --quiet .
-	$(BIN)/ruff format --quiet --check .
-	$(BIN)/mypy
-	$(BIN)/python docs/generate.py --check
+# No cache: ruff sorts imports by which files there are, and its cache does not notice that one has come.
+check: venv ## lint, format, types, generated documents; says only what is wrong
+	@$(BIN)/ruff check --no-cache --quiet .
+	@$(BIN)/ruff format --no-cache --quiet --check . || { $(BIN)/ruff format --no-cache --check . ; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@$(DOCS) --check
 
 test: venv ## all tests that need no service
-	$(PYTEST) -m "not lab" --numprocesses auto --quiet
+	$(PYTEST) -m "not lab" --numprocesses auto
 
 demo: venv ## the main job on a mocked cloud in one process
 	$(BIN)/bfv demo
 
 docs: venv ## write the documents that come from the code
-	$(BIN)/python docs/generate.py
+	$(DOCS)
 
-lab: ## bring up two real Ceph clusters, Keystone, Glance and Cinder on this machine
+lab: | python ## bring up two real Ceph clusters, Keystone, Glance and Cinder on this machine
 	$(LAB) install
 	$(LAB) up
 
-lab-down: ## stop the lab; its data stays
+lab-down: | python ## stop the lab; its data stays
 	$(LAB) down
 
 lab-test: venv lab ## the tests on the real services; long matrices as a sample (BFV_SEED)
 	@echo "BFV_SEED=$(BFV_SEED)"
-	eval "$$($(LAB) test-env)" && BFV_TEST_MARIADB="$$LAB_DATABASE_URL" $(PYTEST) -m "lab and not full" --quiet --timeout 900
+	$(LAB_ENV); $(PYTEST) -m "lab and not full" --numprocesses 0 --timeout 900
 
 lab-test-full: venv lab ## the same with every crash point and every fault
-	eval "$$($(LAB) test-env)" && BFV_TEST_MARIADB="$$LAB_DATABASE_URL" $(PYTEST) -m lab --quiet --timeout 6000
+	@echo "BFV_SEED=$(BFV_SEED)"
+	$(LAB_ENV); $(PYTEST) -m lab --numprocesses 0 --timeout 6000
 
 bench-lab: venv lab ## how a boot compares with the bare minimum, on the real services
 	$(BIN)/python -m bench.lab_boot
 
+bench: venv ## boots on the mocked cloud, and the mocked cloud itself beside moto's
+	$(BIN)/python -m bench.embedded_boot
+	$(BIN)/python -m bench.mock_calls
+
 clean: ## remove what was built; the lab keeps its data
-	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one object that doors and libraries use: a short method for each verb."""
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +12,8 @@ from oslo_config import cfg
 
 from bfv import accept, dispatch, rebuild, repair, view
 from bfv.engine import Engine, Heartbeat, InProcess
-from bfv.errors import BadRequest, Failed, MaybeRunning, NotAllowed, NotFound
-from bfv.journal import Intent
+from bfv.errors import BadRequest, Failed, MaybeRunning, NotFound, Refused
+from bfv.journal import SLOTS, Intent
 from bfv.parts import Parts, assemble
 from bfv.types import BootRequest, Caller, Decision, Deleted, ServerInfo
 from cells import servers
@@ -21,6 +22,7 @@ from cells.errors import Exists, NotMapped
 from cells.types import Server, ServerMapping
 from imagebackends.types import Attachment
 
+ATTEMPTS = 3
 Progress = Callable[[ServerInfo], None]
 
 
@@ -176,38 +178,50 @@ class Cloud:
         self.engine.submit(intent.id, f"{intent.verb} {cell}")
 
     def _open(self, verb: str, mapping: ServerMapping, who: Caller | None, request: Mapping[str, Any]) -> Intent:
-        """Open an intent of a verb, or take over the one that a dead worker left. Raises BadRequest if one runs."""
-        cell = mapping.cell.name if mapping.cell else None
-        try:
-            return self.parts.journal.open(
-                verb,
-                mapping.server_id,
-                project_id=mapping.project_id,
-                cell=cell,
-                request=request,
-                user_id=who.user_id if who else "-",
-                request_id=who.request_id if who else f"req-{mapping.server_id}",
-            )
-        except Exists as running:
-            for intent in self.parts.journal.opened(mapping.server_id, verb):
-                taken = self.parts.journal.take(intent.id)
-                if taken is not None:
-                    return taken
-            raise BadRequest(str(running)) from running
+        """Open an intent of a verb; one that a dead worker left in its way is finished first.
 
-    def _run_now(self, verb: str, mapping: ServerMapping, who: Caller | None, request: Mapping[str, Any]) -> None:
-        """Run a short flow in this thread."""
-        intent = self._open(verb, mapping, who, request)
+        Raises BadRequest while another worker is on one, and what finishing it raises.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                return self.parts.journal.open(
+                    verb,
+                    mapping.server_id,
+                    project_id=mapping.project_id,
+                    cell=mapping.cell.name if mapping.cell else None,
+                    request=request,
+                    user_id=who.user_id if who else "-",
+                    request_id=who.request_id if who else f"req-{mapping.server_id}",
+                )
+            except Exists:
+                self._finish_older(verb, mapping.server_id, who)
+        raise BadRequest(f"Server {mapping.server_id} is being changed by others; try again.")
+
+    def _finish_older(self, verb: str, server_id: str, who: Caller | None) -> None:
+        """Finish what is open in a verb's slot: run over a half-done one, nobody could tell what is whose."""
+        slot = SLOTS.get(verb, verb)
+        for older in self.parts.journal.opened(server_id):
+            if SLOTS.get(older.verb, older.verb) != slot:
+                continue
+            taken = self.parts.journal.take(older.id)
+            if taken is None:
+                raise BadRequest(f"A {older.verb} of server {server_id} is still running; try again when it is done.")
+            with contextlib.suppress(Refused, NotFound, Failed):
+                self._run_taken(taken, who)
+
+    def _run_taken(self, intent: Intent, who: Caller | None) -> None:
+        """Run an intent that is held, in this thread; let go of it if it stays open."""
         if who is not None:
             self.parts.rights.keep(intent.id, who)
         try:
-            dispatch.FLOWS[verb](self.parts, intent)
-        except (MaybeRunning, NotAllowed):
-            if self.parts.journal.get(intent.id).is_open:
-                self.parts.journal.release(intent)
-            raise
+            dispatch.FLOWS[intent.verb](self.parts, intent)
         finally:
             self.parts.rights.forget(intent.id)
+            self.parts.journal.release(intent)
+
+    def _run_now(self, verb: str, mapping: ServerMapping, who: Caller | None, request: Mapping[str, Any]) -> None:
+        """Run a short flow in this thread."""
+        self._run_taken(self._open(verb, mapping, who, request), who)
 
     def _end_of(self, intent: Intent) -> Intent:
         """Wait for a flow of this process and return its intent. Raises why it stays open, if it does."""

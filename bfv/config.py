@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebackends.http import Settings as StorageSettings
 from keystoneauth1 import loading
 from oslo_config import cfg
 
 from bfv.decide import Rules
 from bfv.errors import BadConfig
+from imagebackends.http import Settings as StorageSettings
 from imagebackends.types import Target
 
 HANDLING = ["driver", "volume", "refuse"]

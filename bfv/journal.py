@@ -46,6 +46,8 @@ from bfv.types import utcnow
 from cells.database import Database
 from cells.errors import Exists
 
+# These change the same attachments: while one of them is open, none of the others may begin.
+SLOTS = dict.fromkeys(("connect", "disconnect", "rebuild"), "change")
 FORWARD, UNWINDING, DONE, FAILED, CANCELLED = "forward", "unwinding", "done", "failed", "cancelled"
 
 
@@ -124,13 +126,13 @@ class Journal:
         cell: str | None = None,
         payload: Mapping[str, Any] | None = None,
     ) -> Intent:
-        """Write a new intent, held by this process. Raises Exists when one of this verb is open."""
+        """Write a new intent, held by this process. Raises Exists when one of its slot is open."""
         now = utcnow()
         row: dict[str, Any] = {
             "id": str(uuid.uuid4()),
             "verb": verb,
             "server_id": server_id,
-            "slot": verb,
+            "slot": SLOTS.get(verb, verb),
             "project_id": project_id,
             "user_id": user_id,
             "request_id": request_id,
@@ -165,7 +167,7 @@ class Journal:
         if server_id:
             query = query.where(intents.c.server_id == server_id)
         if verb:
-            query = query.where(intents.c.slot == verb)
+            query = query.where(intents.c.verb == verb)
         with self.database.reader() as conn:
             return [_intent(row) for row in conn.execute(query)]
 
@@ -281,7 +283,9 @@ class Journal:
         """Ask the open intent of that verb to stop."""
         with self.database.writer() as conn:
             conn.execute(
-                intents.update().where(intents.c.server_id == server_id, intents.c.slot == verb).values(cancel=True)
+                intents.update()
+                .where(intents.c.server_id == server_id, intents.c.verb == verb, intents.c.closed_at.is_(None))
+                .values(cancel=True)
             )
 
     def check(self, intent: Intent) -> Intent:

@@ -5,9 +5,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cells.registry import Registry
-from imagebackends.glance import Images
-from imagebackends.http import make_session
 from oslo_config import cfg
 
 import imagebackends
@@ -20,8 +17,11 @@ from bfv.rights import Rights
 from bfv.waits import Waits
 from cells.database import Database
 from cells.errors import NotMapped
+from cells.registry import Registry
 from cells.types import CELL0_UUID, Cell
 from imagebackends.backend import Backend
+from imagebackends.glance import Images
+from imagebackends.http import make_session
 from imagebackends.types import Target
 
 

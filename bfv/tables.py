@@ -14,7 +14,8 @@ intents = sa.Table(
     sa.Column("id", sa.String(36), primary_key=True),
     sa.Column("verb", sa.String(16), nullable=False),
     sa.Column("server_id", sa.String(36), nullable=False),
-    # The verb while it is open and the id when it is closed: one open intent of a verb for each server.
+    # The verb, or a name for several, while it is open and the id when it is closed: one open intent of a slot for each
+    # server.
     sa.Column("slot", sa.String(36), nullable=False),
     sa.Column("project_id", sa.String(255), nullable=False),
     sa.Column("user_id", sa.String(255), nullable=False),

@@ -100,6 +100,11 @@ def defaults(cloud: "Cloud", request: Request) -> Response:
     return Response(200, {"quota_set": {**limits(cloud, ""), "id": request.ids["project"]}})
 
 
+def class_defaults(cloud: "Cloud", request: Request) -> Response:
+    """Show the quota of a class (``cinder/api/contrib/quota_classes.py``): every class has the defaults."""
+    return Response(200, {"quota_class_set": {**limits(cloud, ""), "id": request.ids["name"]}})
+
+
 def update(cloud: "Cloud", request: Request) -> Response:
     """Set limits."""
     project_id, given = request.ids["project"], request.json()["quota_set"]
@@ -142,6 +147,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/limits", absolute, "anybody"),
     Route("GET", "/os-quota-sets/{project}", show, "anybody"),
     Route("GET", "/os-quota-sets/{project}/defaults", defaults, "anybody"),
+    Route("GET", "/os-quota-class-sets/{name}", class_defaults, "admin", "volume_extension:quota_classes:get"),
     Route("PUT", "/os-quota-sets/{project}", update, "admin", "volume_extension:quotas:update"),
     Route("DELETE", "/os-quota-sets/{project}", reset, "admin", "volume_extension:quotas:delete"),
 )

@@ -151,6 +151,29 @@ def stores(cloud: "Cloud", _request: Request) -> Response:
     return Response(200, {"stores": rows})
 
 
+def stores_detail(cloud: "Cloud", request: Request) -> Response:
+    """List the stores with where they are (``glance/api/v2/discovery.py:get_stores_detail``): an admin's right."""
+    if not request.who.admin:
+        raise forbidden("stores_info_detail")
+    rows: list[Json] = [
+        {
+            "id": each,
+            "description": f"images pool of {each}'s Ceph",
+            "type": "rbd",
+            "properties": {
+                "chunk_size": 4194304,
+                "pool": "images",
+                "thin_provisioning": True,
+                "fsid": cloud.cells[each].cluster.fsid,
+            },
+            "weight": 0,
+        }
+        for each in cloud.stores
+    ]
+    rows[0]["default"] = "true"
+    return Response(200, {"stores": rows})
+
+
 def methods(_cloud: "Cloud", _request: Request) -> Response:
     """List the ways to import."""
     body = {"description": "Import methods available.", "type": "array", "value": list(METHODS)}
@@ -184,6 +207,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/", versions, ""),
     Route("GET", "/versions", versions, ""),
     Route("GET", "/v2/info/stores", stores),
+    Route("GET", "/v2/info/stores/detail", stores_detail),
     Route("GET", "/v2/info/import", methods),
     Route("GET", IMAGE + "/members", list_members),
     Route("POST", IMAGE + "/members", add_member),

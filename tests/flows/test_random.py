@@ -27,8 +27,6 @@ from tests.flows.test_boot import HOST
 EXAMPLES = 8 * int(os.environ.get("BFV_RANDOM", "1"))
 STEPS = 12
 SERVERS = 2  # At a time: the more, the less happens to each.
-# Whether a verb may come while another has no answer yet; to be set once the cases at the end pass.
-OVERTAKE = False
 KILLS = 2  # A process costs a second.
 PACE = {"creating": {"seconds": 0.1}, "downloading": {"seconds": 0.1}, "deleting": {"seconds": 0.05}}
 CALLS = {
@@ -96,13 +94,10 @@ class Machine(RuleBasedStateMachine):
         answer = requests.request(method, self.site.control_url + path, timeout=10, **kwargs)
         assert answer.status_code in (200, 204), answer.text
 
-    def pick(self, number, met=None, *, overtake=OVERTAKE):
+    def pick(self, number, met=None):
         """Return one of the servers that are not surely gone, and arm what a call of its verb meets."""
         found = self.alive()
         known = found[number % len(found)]
-        if not overtake:
-            self.arm(None)
-            sites.until(lambda: self.nothing_open(known.id), 20)
         self.arm(met)
         return known
 
@@ -147,7 +142,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(alive)
     @rule(number=PICK, met=fault("delete"))
     def delete(self, number, met):
-        known = self.pick(number, met, overtake=True)
+        known = self.pick(number, met)
         done = self.done(known, lambda: self.cloud.delete(known.id))
         if done:
             assert done.kept == ()
@@ -195,7 +190,7 @@ class Machine(RuleBasedStateMachine):
             self.known.append(Known(str(uuid.uuid4()), there=None))
             words = [self.image, self.known[-1].id]
         elif self.alive():
-            known = self.pick(number, overtake=OVERTAKE or verb == "delete")
+            known = self.pick(number)
             known.there = None if verb == "delete" else known.there
             known.host = UNSURE
             words = [known.id, self.image][: 2 if verb == "rebuild" else 1]
@@ -277,9 +272,6 @@ class Overtaken:
     host: str | None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a verb does not end one that is left open before it begins", raises=AssertionError
-)
 @pytest.mark.parametrize(
     "case",
     [
