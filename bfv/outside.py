@@ -236,14 +236,13 @@ def remove_volume(job: Job, disk_id: str) -> None:
     `available` (cinder/volume/manager.py:delete_volume): it is tried again until the deadline.
     Raises HasSnapshots, InUse, Failed, MaybeRunning.
     """
-    backend, deadline = job.parts.backend, time.monotonic() + job.parts.timing.delete
+    deadline = time.monotonic() + job.parts.timing.delete
     while True:
         job.still_ours()
         try:
             disk = own_disk(job, disk_id)
             if disk.status not in (*BEING_MADE, "deleting"):
-                backend.delete(job.access, disk_id)
-                disk = dataclasses.replace(disk, status="deleting")
+                disk = _ask_to_delete(job, disk)
             now = job.parts.waits.until(
                 job.watch_access,
                 disk,
@@ -262,6 +261,18 @@ def remove_volume(job: Job, disk_id: str) -> None:
             )
         if time.monotonic() > deadline:
             raise InUse(f"Volume {disk_id} stays busy; delete the server again later.")
+
+
+def _ask_to_delete(job: Job, disk: Disk) -> Disk:
+    try:
+        job.parts.backend.delete(job.access, disk.id)
+    except InUse:
+        # A request that the network doubled: the second is refused since the first is at work.
+        now = own_disk(job, disk.id)
+        if now.status != "deleting":
+            raise
+        return now
+    return dataclasses.replace(disk, status="deleting")
 
 
 def _differs(status: str, disk: Disk | None) -> bool:
