@@ -8,7 +8,6 @@ the last worker stopped. ``release`` is their opposite, for whatever an intent s
 import dataclasses
 import datetime as dt
 import functools
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from bfv.types import utcnow
 from imagebackends.types import Attachment, Disk, DiskSpec, Target
 
 BEING_MADE = ("creating", "downloading")
+BUSY = 3
 
 
 def volume(job: Job, role: str, spec: DiskSpec) -> Disk:
@@ -232,24 +232,20 @@ def _release_one(job: Job, thing: Object) -> None:
 def remove_volume(job: Job, disk_id: str) -> None:
     """Delete a volume and wait until it is gone; one that is gone already is no error.
 
-    A volume that is still being made cannot be deleted: it is waited for. One that is busy goes back to
-    `available` (cinder/volume/manager.py:delete_volume): it is tried again until the deadline.
+    A volume that is still being made cannot be deleted: it is waited for. One that is busy goes back to `available`
+    without a word (cinder/volume/manager.py:delete_volume): it is tried again, BUSY times in all.
     Raises HasSnapshots, InUse, Failed, MaybeRunning.
     """
-    deadline = time.monotonic() + job.parts.timing.delete
-    while True:
+    busy = 0
+    while busy < BUSY:
         job.still_ours()
         try:
             disk = own_disk(job, disk_id)
             if disk.status not in (*BEING_MADE, "deleting"):
                 disk = _ask_to_delete(job, disk)
+            done = functools.partial(_differs, disk.status)
             now = job.parts.waits.until(
-                job.watch_access,
-                disk,
-                functools.partial(_differs, disk.status),
-                max(0.1, deadline - time.monotonic()),
-                job.still_ours,
-                vanishing=True,
+                job.watch_access, disk, done, job.parts.timing.delete, job.still_ours, vanishing=True
             )
         except NotFound:
             return
@@ -259,8 +255,8 @@ def remove_volume(job: Job, disk_id: str) -> None:
             raise Failed(
                 f"Cinder could not delete volume {disk_id}; see cinder-volume's log, then delete the server again."
             )
-        if time.monotonic() > deadline:
-            raise InUse(f"Volume {disk_id} stays busy; delete the server again later.")
+        busy += disk.status == "deleting"
+    raise InUse(f"Volume {disk_id} is busy: cinder took its deletion back {BUSY} times; delete it when nobody uses it.")
 
 
 def _ask_to_delete(job: Job, disk: Disk) -> Disk:

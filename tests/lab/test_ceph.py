@@ -128,3 +128,29 @@ def test_a_rebuild_leaves_the_new_images_bytes_on_the_same_volume(site, world, c
         cloud.delete(server.id)
     for image in images:
         site.call("admin", "DELETE", f"{site.image_url}/v2/images/{image}")
+
+
+def test_a_volume_that_somebody_watches_goes_back_to_available_and_is_told_as_kept(site, world):
+    """Cinder answers 202, meets ImageBusy, and sets the volume back without a word (cinder/volume/manager.py)."""
+    image = site.upload(os.urandom(4 * MIB))
+    with world.cloud() as cloud:
+        server = boot(cloud, image, availability_zone="cell1")
+        volume = server.devices[0].volume_id
+        conf = sites.lab_environment()["LAB_CELL1_CEPH_CONF"]
+        words = ["rbd", "-c", conf, "watch", f"volumes/volume-{volume}"]
+        # It watches until its standard input ends.
+        watcher = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            sites.until(lambda: b"client" in rbd("cell1", "status", f"volumes/volume-{volume}"))
+            kept = cloud.delete(server.id).kept
+            assert site.volumes()[volume]["status"] == "available"
+        finally:
+            watcher.kill()
+            watcher.communicate()
+        assert len(kept) == 1
+        assert volume in kept[0]
+        assert cloud.servers() == []
+    sites.until(lambda: b"client" not in rbd("cell1", "status", f"volumes/volume-{volume}"), 90)
+    site.call("demo", "DELETE", f"{site.volume_url}/volumes/{volume}")
+    site.settle(volume, None, seconds=120)
+    site.call("admin", "DELETE", f"{site.image_url}/v2/images/{image}")
