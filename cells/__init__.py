@@ -8,8 +8,9 @@ from cells import encode, flavors, servers
 from cells.create import create_api, create_cell
 from cells.database import Database
 from cells.errors import BadCell, BadValue, Busy, CellDown, CellsError, Exists, NotEmpty, NotMapped
+from cells.pool import Cells
 from cells.registry import Registry
-from cells.types import CELL0_UUID, BlockDevice, Cell, Fault, Flavor, RequestSpec, Server, ServerMapping
+from cells.types import CELL0_UUID, BlockDevice, Cell, Down, Fault, Flavor, Host, RequestSpec, Server, ServerMapping, Up
 
 __all__ = [
     "CELL0_UUID",
@@ -19,17 +20,21 @@ __all__ = [
     "Busy",
     "Cell",
     "CellDown",
+    "Cells",
     "CellsError",
     "Database",
+    "Down",
     "Exists",
     "Fault",
     "Flavor",
+    "Host",
     "NotEmpty",
     "NotMapped",
     "Registry",
     "RequestSpec",
     "Server",
     "ServerMapping",
+    "Up",
     "create_api",
     "create_cell",
     "encode",

@@ -132,3 +132,35 @@ flavor_projects = sa.Table(
     sa.UniqueConstraint("flavor_id", "project_id", name="uniq_flavor_projects0flavor_id0project_id"),
     **MYSQL,
 )
+
+# class BuildRequest
+build_requests = sa.Table(
+    "build_requests",
+    metadata,
+    *timestamps(),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("project_id", sa.String(255), nullable=False),
+    sa.Column("instance_uuid", sa.String(36)),
+    sa.Column("instance", medium_text()),
+    sa.Column("block_device_mappings", medium_text()),
+    sa.Column("tags", sa.Text),
+    sa.UniqueConstraint("instance_uuid", name="uniq_build_requests0instance_uuid"),
+    sa.Index("build_requests_instance_uuid_idx", "instance_uuid"),
+    sa.Index("build_requests_project_id_idx", "project_id"),
+    **MYSQL,
+)
+
+# class KeyPair
+key_pairs = sa.Table(
+    "key_pairs",
+    metadata,
+    *timestamps(),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("user_id", sa.String(255), nullable=False),
+    sa.Column("fingerprint", sa.String(255)),
+    sa.Column("public_key", sa.Text),
+    sa.Column("type", sa.String(4), nullable=False, server_default=sa.text("'ssh'")),
+    sa.UniqueConstraint("user_id", "name", name="uniq_key_pairs0user_id0name"),
+    **MYSQL,
+)

@@ -201,3 +201,32 @@ instance_faults = sa.Table(
     sa.Index("instance_faults_instance_uuid_deleted_created_at_idx", "instance_uuid", "deleted", "created_at"),
     **MYSQL,
 )
+
+# class InstanceInfoCache
+instance_info_caches = sa.Table(
+    "instance_info_caches",
+    metadata,
+    *timestamps(),
+    sa.Column("deleted_at", sa.DateTime),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("network_info", medium_text()),
+    sa.Column(
+        "instance_uuid",
+        sa.String(36),
+        sa.ForeignKey("instances.uuid", name="instance_info_caches_instance_uuid_fkey"),
+        nullable=False,
+    ),
+    sa.Column("deleted", sa.Integer),
+    sa.UniqueConstraint("instance_uuid", name="uniq_instance_info_caches0instance_uuid"),
+    **MYSQL,
+)
+
+# class Tag
+tags = sa.Table(
+    "tags",
+    metadata,
+    sa.Column("resource_id", sa.String(36), primary_key=True),
+    sa.Column("tag", sa.String(80), primary_key=True),
+    sa.Index("tags_tag_idx", "tag"),
+    **MYSQL,
+)

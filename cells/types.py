@@ -4,8 +4,9 @@
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+T = TypeVar("T")
 CELL0_UUID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -143,3 +144,48 @@ class RequestSpec:
     availability_zone: str | None = None
     num_instances: int = 1
     scheduler_hints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Up(Generic[T]):
+    """A cell's answer."""
+
+    cell: Cell
+    value: T
+
+
+@dataclass(frozen=True)
+class Down:
+    """Why a cell gave no answer, and since when (naive UTC) it gives none."""
+
+    cell: Cell
+    reason: str
+    since: dt.datetime
+
+
+@dataclass(frozen=True)
+class Host:
+    """A compute host as its cell's database tells it (nova's ``services`` and ``compute_nodes``).
+
+    ``memory_mb`` in MiB, ``local_gb`` in GiB; what is used is what the host reports. An allocation ratio of None or 0
+    is the reader's default (``nova/scheduler/host_manager.py``). ``seen_at`` is its latest report, None before any.
+    """
+
+    cell: str
+    host: str
+    node: str
+    disabled: bool = False
+    disabled_reason: str | None = None
+    forced_down: bool = False
+    seen_at: dt.datetime | None = None
+    vcpus: int = 0
+    vcpus_used: int = 0
+    memory_mb: int = 0
+    memory_mb_used: int = 0
+    local_gb: int = 0
+    local_gb_used: int = 0
+    running_vms: int = 0
+    cpu_allocation_ratio: float | None = None
+    ram_allocation_ratio: float | None = None
+    disk_allocation_ratio: float | None = None
+    hypervisor_type: str = ""

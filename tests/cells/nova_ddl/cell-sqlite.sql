@@ -169,3 +169,81 @@ CREATE TABLE instance_faults (
 );
 CREATE INDEX instance_faults_instance_uuid_deleted_created_at_idx ON instance_faults (instance_uuid, deleted, created_at);
 CREATE INDEX instance_faults_host_idx ON instance_faults (host);
+CREATE TABLE services (
+	created_at DATETIME, 
+	updated_at DATETIME, 
+	deleted_at DATETIME, 
+	id INTEGER NOT NULL, 
+	host VARCHAR(255), 
+	binary VARCHAR(255), 
+	topic VARCHAR(255), 
+	report_count INTEGER NOT NULL, 
+	disabled BOOLEAN, 
+	deleted INTEGER, 
+	disabled_reason VARCHAR(255), 
+	last_seen_up DATETIME, 
+	forced_down BOOLEAN, 
+	version INTEGER, 
+	uuid VARCHAR(36), 
+	PRIMARY KEY (id), 
+	CONSTRAINT uniq_services0host0topic0deleted UNIQUE (host, topic, deleted), 
+	CONSTRAINT uniq_services0host0binary0deleted UNIQUE (host, binary, deleted)
+);
+CREATE TABLE compute_nodes (
+	created_at DATETIME, 
+	updated_at DATETIME, 
+	deleted_at DATETIME, 
+	id INTEGER NOT NULL, 
+	service_id INTEGER, 
+	vcpus INTEGER NOT NULL, 
+	memory_mb INTEGER NOT NULL, 
+	local_gb INTEGER NOT NULL, 
+	vcpus_used INTEGER NOT NULL, 
+	memory_mb_used INTEGER NOT NULL, 
+	local_gb_used INTEGER NOT NULL, 
+	hypervisor_type TEXT NOT NULL, 
+	hypervisor_version INTEGER NOT NULL, 
+	cpu_info TEXT NOT NULL, 
+	disk_available_least INTEGER, 
+	free_ram_mb INTEGER, 
+	free_disk_gb INTEGER, 
+	current_workload INTEGER, 
+	running_vms INTEGER, 
+	hypervisor_hostname VARCHAR(255), 
+	deleted INTEGER, 
+	host_ip VARCHAR(39), 
+	supported_instances TEXT, 
+	pci_stats TEXT, 
+	metrics TEXT, 
+	extra_resources TEXT, 
+	stats TEXT, 
+	numa_topology TEXT, 
+	host VARCHAR(255), 
+	ram_allocation_ratio FLOAT, 
+	cpu_allocation_ratio FLOAT, 
+	uuid VARCHAR(36), 
+	disk_allocation_ratio FLOAT, 
+	mapped INTEGER, 
+	PRIMARY KEY (id), 
+	CONSTRAINT uniq_compute_nodes0host0hypervisor_hostname0deleted UNIQUE (host, hypervisor_hostname, deleted)
+);
+CREATE TABLE instance_info_caches (
+	created_at DATETIME, 
+	updated_at DATETIME, 
+	deleted_at DATETIME, 
+	id INTEGER NOT NULL, 
+	network_info TEXT, 
+	instance_uuid VARCHAR(36) NOT NULL, 
+	deleted INTEGER, 
+	PRIMARY KEY (id), 
+	CONSTRAINT uniq_instance_info_caches0instance_uuid UNIQUE (instance_uuid), 
+	CONSTRAINT instance_info_caches_instance_uuid_fkey FOREIGN KEY(instance_uuid) REFERENCES instances (uuid)
+);
+CREATE TABLE tags (
+	resource_id VARCHAR(36) NOT NULL, 
+	tag VARCHAR(80) NOT NULL, 
+	PRIMARY KEY (resource_id, tag)
+);
+CREATE UNIQUE INDEX services_uuid_idx ON services (uuid);
+CREATE UNIQUE INDEX compute_nodes_uuid_idx ON compute_nodes (uuid);
+CREATE INDEX tags_tag_idx ON tags (tag);
