@@ -62,6 +62,7 @@ def accept(parts: Parts, caller: Caller, considered: Considered) -> Intent:
     request = considered.request
     boot = dataclasses.asdict(request)
     secret = {"user_data": boot.pop("user_data")} if request.user_data else None
+    boot["has_user_data"] = secret is not None
     image = dataclasses.asdict(considered.image) if considered.image else None
     decision = considered.decision
     intent = parts.journal.open(

@@ -30,7 +30,6 @@ def run(parts: Parts, intent: Intent) -> None:
 
 
 def _forward(job: Job) -> None:
-    records.ensure_mapped(job)
     decision = job.decision
     start = decision.cells.index(job.intent.cell) if job.intent.cell in decision.cells else 0
     full = None
@@ -49,7 +48,7 @@ def _forward(job: Job) -> None:
 
 def _enter(job: Job, cell: str) -> None:
     job.step("cell", cell, cell=cell)
-    job.parts.registry.assign(job.intent.server_id, job.parts.registry.cell(cell))
+    records.place(job, cell)
 
 
 def _build(job: Job, cell: str, decision: Decision) -> None:

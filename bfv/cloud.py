@@ -56,26 +56,22 @@ class Cloud:
         return accept.consider(self.parts, caller or self._caller(), request).decision
 
     def boot(self, request: BootRequest, caller: Caller | None = None) -> ServerInfo:
-        """Accept a server and start to build it; return it as it is now. A repetition returns the same server.
+        """Accept a server and start to build it; return it as it is accepted. A repetition returns the same server.
 
         Raises Refused, NotFound, NoRoom, MaybeRunning or CellDown when nothing was accepted.
         """
         who = caller or self._caller()
-        known = self.parts.registry.find_mapping(request.server_id)
-        if known is None:
+        if self.parts.registry.find_mapping(request.server_id) is None:
             considered = accept.consider(self.parts, who, request)
             try:
-                self._start(accept.accept(self.parts, who, considered), who)
+                intent = accept.accept(self.parts, who, considered)
             except Exists:
-                known = self.parts.registry.find_mapping(request.server_id)
-        if known is not None and known.project_id != who.project_id:
-            raise BadRequest(f"Server id {request.server_id} is taken; choose another.")
-        try:
-            return self.server(request.server_id, who)
-        except NotFound as error:
-            raise BadRequest(
-                f"Server id {request.server_id} was a server's that is deleted; choose another."
-            ) from error
+                return self._accepted_before(request.server_id, who)
+            # Told before it is started: what is read afterwards would cost as much as what is done.
+            told = view.accepted(intent, ())
+            self._start(intent, who)
+            return told
+        return self._accepted_before(request.server_id, who)
 
     def delete(self, server_id: str, caller: Caller | None = None) -> Deleted:
         """Delete a server in whatever state it is, wait for the end and tell what was kept.
@@ -170,6 +166,16 @@ class Cloud:
         """Return what was asked of a server, with the steps of each, oldest first."""
         self._own(server_id, caller or self._caller())
         return [(intent, self.parts.journal.history(intent)) for intent in self.parts.journal.of_server(server_id)]
+
+    def _accepted_before(self, server_id: str, who: Caller) -> ServerInfo:
+        """Return the server of a repeated request. Raises BadRequest for an id that is another's, or was."""
+        mapping = self.parts.registry.find_mapping(server_id)
+        if mapping is not None and mapping.project_id != who.project_id:
+            raise BadRequest(f"Server id {server_id} is taken; choose another.")
+        try:
+            return self.server(server_id, who)
+        except NotFound as error:
+            raise BadRequest(f"Server id {server_id} was a server's that is deleted; choose another.") from error
 
     def _start(self, intent: Intent, who: Caller) -> None:
         self.parts.rights.keep(intent.id, who)
@@ -268,7 +274,7 @@ class Cloud:
             return view.recorded(server, mapping, intents, left)
         for intent in intents:
             if intent.verb == "boot" and intent.is_open:
-                return view.accepted(mapping, intent, left)
+                return view.accepted(intent, left)
         raise NotFound(f"Server {mapping.server_id} could not be found.")
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """An intent in the hands of a worker: the few things that every flow does with it."""
 
+import dataclasses
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from bfv.errors import Cancelled
@@ -19,6 +21,8 @@ class Job:
 
     def __init__(self, parts: Parts, intent: Intent, *, stoppable: bool = False) -> None:
         self.parts, self.intent, self._stoppable = parts, intent, stoppable
+        # Read once: while the lease is ours nobody else writes them, and without it each write of ours fails.
+        self._objects: dict[int, Object] | None = None
 
     @property
     def access(self) -> Access:
@@ -44,8 +48,7 @@ class Job:
 
     def step(self, name: str, detail: str | None = None, **columns: Any) -> None:
         """Write what is about to be done, before it is done; stop here if a DELETE asked to."""
-        self.check()
-        self.intent = self.parts.journal.update(self.intent, name, detail, **columns)
+        self.intent = self.parts.journal.update(self.intent, name, detail, stop=self._stops, **columns)
         LOG.info(
             "server %s: %s %s%s",
             self.intent.server_id,
@@ -60,10 +63,15 @@ class Job:
         self.intent = self.parts.journal.update(self.intent, name, detail)
         LOG.warning("server %s: %s: %s", self.intent.server_id, name, detail)
 
+    @property
+    def _stops(self) -> bool:
+        """Whether a DELETE may stop it here: not once it goes back, and not where stopping halfway harms."""
+        return self._stoppable and self.intent.phase != UNWINDING
+
     def check(self) -> None:
         """Raise LeaseLost if it is another's, Cancelled if this flow may be stopped and was asked to."""
         now = self.parts.journal.check(self.intent)
-        if self._stoppable and now.cancel and now.phase != UNWINDING:
+        if self._stops and now.cancel:
             raise Cancelled
         self.intent = now
 
@@ -78,7 +86,9 @@ class Job:
 
     def turn(self, reason: str) -> None:
         """Go back from here: from now on every worker of this intent only removes."""
-        self.intent = self.parts.journal.update(self.intent, "undo", reason, phase=UNWINDING, outcome=reason)
+        turned = self.parts.journal.update(self.intent, "undo", reason, phase=UNWINDING, outcome=reason)
+        # Read again: whether a DELETE asked for it decides how it ends.
+        self.intent = self.parts.journal.check(turned)
         LOG.warning("server %s: %s is undone: %s", self.intent.server_id, self.intent.verb, reason)
 
     def close(self, phase: str, outcome: str | None = None) -> None:
@@ -88,19 +98,34 @@ class Job:
 
     def object(self, kind: str, role: str) -> Object | None:
         """Return the object of that kind and role that the journal knows, if any."""
-        for thing in self.parts.journal.objects(self.intent):
+        for thing in self.objects():
             if (thing.kind, thing.role) == (kind, role):
                 return thing
         return None
 
     def objects(self) -> list[Object]:
         """Return all that the intent has outside, oldest first."""
-        return self.parts.journal.objects(self.intent)
+        if self._objects is None:
+            self._objects = {thing.id: thing for thing in self.parts.journal.objects(self.intent)}
+        return list(self._objects.values())
+
+    def ask(self, kind: str, role: str, spec: Mapping[str, Any]) -> Object:
+        """Write down an object before it is asked for; stop here if a DELETE asked to."""
+        self.objects()
+        return self._keep(self.parts.journal.ask(self.intent, kind, role, spec, stop=self._stops))
 
     def know(self, thing: Object, external_id: str) -> None:
         """Write down the id of an object."""
         self.parts.journal.know(self.intent, thing, external_id)
+        self._keep(dataclasses.replace(thing, external_id=external_id))
 
     def gone(self, thing: Object) -> None:
         """Write down that an object is no more."""
         self.parts.journal.gone(self.intent, thing)
+        if self._objects is not None:
+            self._objects.pop(thing.id, None)
+
+    def _keep(self, thing: Object) -> Object:
+        if self._objects is not None:
+            self._objects[thing.id] = thing
+        return thing

@@ -33,80 +33,48 @@ its ``fence``, a number that grows when another takes over, so one that slept to
 import datetime as dt
 import json
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from bfv.errors import LeaseLost
+from bfv.errors import Cancelled, LeaseLost
+from bfv.intent import CANCELLED, DONE, FAILED, FORWARD, SLOTS, UNWINDING, Intent, Object, Step, to_intent, to_object
 from bfv.owner import is_dead
 from bfv.tables import intents, objects, payloads, steps
 from bfv.types import utcnow
 from cells.database import Database
 from cells.errors import Exists
 
-# These change the same attachments: while one of them is open, none of the others may begin.
-SLOTS = dict.fromkeys(("connect", "disconnect", "rebuild"), "change")
-FORWARD, UNWINDING, DONE, FAILED, CANCELLED = "forward", "unwinding", "done", "failed", "cancelled"
+__all__ = ["CANCELLED", "DONE", "FAILED", "FORWARD", "SLOTS", "UNWINDING", "Intent", "Journal", "Object", "Step"]
 
-
-@dataclass(frozen=True)
-class Intent:
-    """One verb on one server. ``phase``: forward, unwinding, or how it ended: done, failed, cancelled."""
-
-    id: str
-    verb: str
-    server_id: str
-    project_id: str
-    user_id: str
-    request_id: str
-    cell: str | None
-    phase: str
-    cancel: bool
-    request: Mapping[str, Any]
-    decision: Mapping[str, Any] | None
-    outcome: str | None
-    owner: str | None
-    fence: int
-    lease_until: dt.datetime | None
-    created_at: dt.datetime
-    closed_at: dt.datetime | None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is still something to do for it."""
-        return self.closed_at is None
-
-
-@dataclass(frozen=True)
-class Object:
-    """A thing outside that an intent has asked for; ``external_id`` is None until its id is known."""
-
-    id: int
-    kind: str
-    role: str
-    marker: str
-    asked_at: dt.datetime
-    external_id: str | None
-    gone: bool
-    spec: Mapping[str, Any] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.external_id or f'with marker {self.marker}'}"
-
-
-@dataclass(frozen=True)
-class Step:
-    """A line of an intent's history."""
-
-    name: str
-    detail: str | None
-    at: dt.datetime
+# Statements are built once: building them again costs more than running them.
+_OPEN = intents.c.closed_at.is_(None)
+_GET = sa.select(intents).where(intents.c.id == sa.bindparam("intent_id"))
+_HELD = intents.update().where(intents.c.id == sa.bindparam("held"), intents.c.fence == sa.bindparam("by"), _OPEN)
+_UNLESS_CANCELLED = _HELD.where(intents.c.cancel.is_(sa.false()))
+_OF_SERVER = sa.select(intents).where(intents.c.server_id == sa.bindparam("server"))
+_OF_SERVER = _OF_SERVER.order_by(intents.c.created_at, intents.c.id)
+_NEW_INTENT, _NEW_OBJECT, _NEW_STEP, _NEW_PAYLOAD = (
+    intents.insert(),
+    objects.insert(),
+    steps.insert(),
+    payloads.insert(),
+)
+_SET_OBJECT = objects.update().where(objects.c.id == sa.bindparam("object_id"))
+_OBJECTS = sa.select(objects).where(objects.c.intent_id == sa.bindparam("intent"), objects.c.gone.is_(sa.false()))
+_OBJECTS = _OBJECTS.order_by(objects.c.id)
+_PAYLOAD = sa.select(payloads.c.body).where(payloads.c.intent_id == sa.bindparam("intent"))
+_WIPE = payloads.delete().where(payloads.c.intent_id == sa.bindparam("intent"))
 
 
 class Journal:
-    """Reads and writes the journal; ``owner`` names this process in leases of ``lease`` seconds."""
+    """Reads and writes the journal; ``owner`` names this process in leases of ``lease`` seconds.
+
+    What writes raises LeaseLost for an intent that another worker has. With ``stop`` it raises Cancelled, and
+    writes nothing, once a DELETE has asked the intent to stop.
+    """
 
     def __init__(self, database: Database, owner: str, lease: float) -> None:
         self.database = database
@@ -125,51 +93,47 @@ class Journal:
         decision: Mapping[str, Any] | None = None,
         cell: str | None = None,
         payload: Mapping[str, Any] | None = None,
+        also: Callable[[sa.Connection], None] | None = None,
     ) -> Intent:
-        """Write a new intent, held by this process. Raises Exists when one of its slot is open."""
+        """Write a new intent, held by this process. Raises Exists when one of its slot is open.
+
+        ``also`` runs first in the same transaction; what it raises leaves no trace of either.
+        """
         now = utcnow()
         row: dict[str, Any] = {
-            "id": str(uuid.uuid4()),
-            "verb": verb,
-            "server_id": server_id,
-            "slot": SLOTS.get(verb, verb),
-            "project_id": project_id,
-            "user_id": user_id,
-            "request_id": request_id,
-            "cell": cell,
-            "phase": FORWARD,
-            "cancel": False,
-            "request": json.dumps(request),
-            "decision": json.dumps(decision) if decision else None,
-            "owner": self.owner,
-            "fence": 1,
-            "lease_until": now + self._lease,
-            "created_at": now,
-        }
+            "id": str(uuid.uuid4()), "verb": verb, "server_id": server_id, "project_id": project_id,
+            "user_id": user_id, "request_id": request_id, "cell": cell, "phase": FORWARD, "cancel": False,
+            "request": json.dumps(request), "decision": json.dumps(decision) if decision else None, "outcome": None,
+            "owner": self.owner, "fence": 1, "lease_until": now + self._lease, "created_at": now, "closed_at": None,
+        }  # fmt: skip
         try:
             with self.database.writer() as conn:
-                conn.execute(intents.insert().values(row))
+                if also is not None:
+                    also(conn)
+                conn.execute(_NEW_INTENT, {**row, "slot": SLOTS.get(verb, verb)})
                 if payload:
-                    conn.execute(payloads.insert().values(intent_id=row["id"], body=json.dumps(payload)))
+                    conn.execute(_NEW_PAYLOAD, {"intent_id": row["id"], "body": json.dumps(payload)})
         except sa.exc.IntegrityError as error:
             raise Exists(f"A {verb} of server {server_id} is already running.") from error
-        return self.get(row["id"])
+        # What was written is what is read: JSON makes lists of tuples and texts of numbers that are keys.
+        return Intent(
+            **{**row, "request": json.loads(row["request"]), "decision": json.loads(row["decision"] or "null")}
+        )
 
     def get(self, intent_id: str) -> Intent:
         """Return an intent by id."""
         with self.database.reader() as conn:
-            row = conn.execute(sa.select(intents).where(intents.c.id == intent_id)).one()
-        return _intent(row)
+            return to_intent(conn.execute(_GET, {"intent_id": intent_id}).one())
 
     def opened(self, server_id: str | None = None, verb: str | None = None) -> list[Intent]:
         """Return the open intents, oldest first."""
-        query = sa.select(intents).where(intents.c.closed_at.is_(None)).order_by(intents.c.created_at, intents.c.id)
+        query = sa.select(intents).where(_OPEN).order_by(intents.c.created_at, intents.c.id)
         if server_id:
             query = query.where(intents.c.server_id == server_id)
         if verb:
             query = query.where(intents.c.verb == verb)
         with self.database.reader() as conn:
-            return [_intent(row) for row in conn.execute(query)]
+            return [to_intent(row) for row in conn.execute(query)]
 
     def entering(self, project_id: str) -> list[str]:
         """Return the cell that each accepted server of a project will try first, of those that are in none yet."""
@@ -181,9 +145,8 @@ class Journal:
 
     def of_server(self, server_id: str) -> list[Intent]:
         """Return all intents of a server, oldest first."""
-        query = sa.select(intents).where(intents.c.server_id == server_id)
         with self.database.reader() as conn:
-            return [_intent(row) for row in conn.execute(query.order_by(intents.c.created_at, intents.c.id))]
+            return [to_intent(row) for row in conn.execute(_OF_SERVER, {"server": server_id})]
 
     def take(self, intent_id: str) -> Intent | None:
         """Take an open intent over if its worker is gone, None while somebody works on it."""
@@ -193,38 +156,34 @@ class Journal:
         now = utcnow()
         if held.lease_until and held.lease_until > now and not is_dead(held.owner):
             return None
+        values = {"owner": self.owner, "fence": held.fence + 1, "lease_until": now + self._lease}
         with self.database.writer() as conn:
-            taken = conn.execute(
-                intents.update()
-                .where(intents.c.id == intent_id, intents.c.fence == held.fence, intents.c.closed_at.is_(None))
-                .values(owner=self.owner, fence=held.fence + 1, lease_until=now + self._lease)
-            )
+            taken = conn.execute(_HELD, {"held": intent_id, "by": held.fence, **values})
         return self.get(intent_id) if taken.rowcount else None
 
     def beat(self) -> None:
         """Prolong the leases of all intents that this process works on."""
         with self.database.writer() as conn:
             conn.execute(
-                intents.update()
-                .where(intents.c.owner == self.owner, intents.c.closed_at.is_(None))
-                .values(lease_until=utcnow() + self._lease)
+                intents.update().where(intents.c.owner == self.owner, _OPEN).values(lease_until=utcnow() + self._lease)
             )
 
     def release(self, intent: Intent) -> None:
         """Let go of an intent that stays open, so that the next ``repair`` may take it."""
         with self.database.writer() as conn:
-            conn.execute(_held(intent).values(lease_until=None, owner=None))
+            conn.execute(_HELD, {"held": intent.id, "by": intent.fence, "lease_until": None, "owner": None})
 
-    def update(self, intent: Intent, step: str, detail: str | None = None, **columns: Any) -> Intent:
-        """Write a line of history, and columns with it. Raises LeaseLost."""
+    def update(self, intent: Intent, step: str, detail: str | None = None, *, stop: bool = False,
+               **columns: Any) -> Intent:  # fmt: skip
+        """Write a line of history, and columns with it; return the intent with them."""
         with self.database.writer() as conn:
-            self._fenced(conn, intent, columns)
+            self._fenced(conn, intent, columns, stop)
             _write_step(conn, intent.id, step, detail)
-        return self.get(intent.id) if columns else intent
+        return replace(intent, **columns) if columns else intent
 
-    def ask(self, intent: Intent, kind: str, role: str, spec: Mapping[str, Any]) -> Object:
-        """Write down an object before it is asked for. Raises LeaseLost."""
-        row = {
+    def ask(self, intent: Intent, kind: str, role: str, spec: Mapping[str, Any], *, stop: bool = False) -> Object:
+        """Write down an object before it is asked for."""
+        row: dict[str, Any] = {
             "intent_id": intent.id,
             "kind": kind,
             "role": role,
@@ -234,38 +193,24 @@ class Journal:
             "spec": json.dumps(spec),
         }
         with self.database.writer() as conn:
-            self._fenced(conn, intent, {})
-            key = conn.execute(objects.insert().values(row)).inserted_primary_key
+            self._fenced(conn, intent, {}, stop)
+            key = conn.execute(_NEW_OBJECT, row).inserted_primary_key
             _write_step(conn, intent.id, f"ask {kind}", role)
         assert key is not None
-        return Object(key[0], kind, role, str(row["marker"]), utcnow(), None, False, spec)
+        return Object(key[0], kind, role, row["marker"], row["asked_at"], None, False, spec)
 
     def know(self, intent: Intent, thing: Object, external_id: str) -> None:
-        """Write down the id of an object. Raises LeaseLost."""
+        """Write down the id of an object."""
         self._set_object(intent, thing, f"have {thing.kind}", external_id, external_id=external_id)
 
     def gone(self, intent: Intent, thing: Object) -> None:
-        """Write down that an object is no more, or never was. Raises LeaseLost."""
+        """Write down that an object is no more, or never was."""
         self._set_object(intent, thing, f"gone {thing.kind}", thing.external_id, gone=True)
 
     def objects(self, intent: Intent) -> list[Object]:
         """Return the objects of an intent that are not gone, oldest first."""
-        query = sa.select(objects).where(objects.c.intent_id == intent.id, objects.c.gone.is_(sa.false()))
         with self.database.reader() as conn:
-            rows = conn.execute(query.order_by(objects.c.id)).all()
-        return [
-            Object(
-                row.id,
-                row.kind,
-                row.role,
-                row.marker,
-                row.asked_at,
-                row.external_id,
-                row.gone,
-                json.loads(row.spec),
-            )
-            for row in rows
-        ]
+            return [to_object(row) for row in conn.execute(_OBJECTS, {"intent": intent.id})]
 
     def history(self, intent: Intent) -> list[Step]:
         """Return what happened to an intent, oldest first."""
@@ -276,66 +221,45 @@ class Journal:
     def payload(self, intent: Intent) -> dict[str, Any]:
         """Return the short-lived secret part of the request, empty once the intent is closed."""
         with self.database.reader() as conn:
-            body = conn.execute(sa.select(payloads.c.body).where(payloads.c.intent_id == intent.id)).scalar()
+            body = conn.execute(_PAYLOAD, {"intent": intent.id}).scalar()
         return json.loads(body) if body else {}
 
     def cancel(self, server_id: str, verb: str) -> None:
         """Ask the open intent of that verb to stop."""
+        asked = intents.update().where(intents.c.server_id == server_id, intents.c.verb == verb, _OPEN)
         with self.database.writer() as conn:
-            conn.execute(
-                intents.update()
-                .where(intents.c.server_id == server_id, intents.c.verb == verb, intents.c.closed_at.is_(None))
-                .values(cancel=True)
-            )
+            conn.execute(asked.values(cancel=True))
 
     def check(self, intent: Intent) -> Intent:
-        """Return the intent as it is now. Raises LeaseLost when another worker has it."""
+        """Return the intent as it is now."""
         now = self.get(intent.id)
         if now.fence != intent.fence or not now.is_open:
             raise LeaseLost(intent.id)
         return now
 
     def close(self, intent: Intent, phase: str, outcome: str | None = None) -> None:
-        """End an intent and wipe its payload. Raises LeaseLost."""
+        """End an intent and wipe its payload."""
+        ended = {"phase": phase, "slot": intent.id, "closed_at": utcnow(), "lease_until": None,
+                 "outcome": outcome or intent.outcome}  # fmt: skip
         with self.database.writer() as conn:
-            self._fenced(
-                conn,
-                intent,
-                {
-                    "phase": phase,
-                    "slot": intent.id,
-                    "closed_at": utcnow(),
-                    "lease_until": None,
-                    "outcome": outcome or intent.outcome,
-                },
-            )
-            conn.execute(payloads.delete().where(payloads.c.intent_id == intent.id))
+            self._fenced(conn, intent, ended)
+            conn.execute(_WIPE, {"intent": intent.id})
             _write_step(conn, intent.id, phase, outcome)
 
     def _set_object(self, intent: Intent, thing: Object, step: str, detail: str | None, **columns: Any) -> None:
         with self.database.writer() as conn:
             self._fenced(conn, intent, {})
-            conn.execute(objects.update().where(objects.c.id == thing.id).values(columns))
+            conn.execute(_SET_OBJECT, {"object_id": thing.id, **columns})
             _write_step(conn, intent.id, step, detail)
 
-    def _fenced(self, conn: sa.Connection, intent: Intent, columns: Mapping[str, Any]) -> None:
-        values = {"lease_until": utcnow() + self._lease, **columns}
-        if not conn.execute(_held(intent).values(values)).rowcount:
-            raise LeaseLost(intent.id)
-
-
-def _held(intent: Intent) -> sa.Update:
-    return intents.update().where(
-        intents.c.id == intent.id, intents.c.fence == intent.fence, intents.c.closed_at.is_(None)
-    )
+    def _fenced(self, conn: sa.Connection, intent: Intent, columns: Mapping[str, Any], stop: bool = False) -> None:
+        values = {"held": intent.id, "by": intent.fence, "lease_until": utcnow() + self._lease, **columns}
+        if conn.execute(_UNLESS_CANCELLED if stop else _HELD, values).rowcount:
+            return
+        if stop and conn.execute(_HELD, values).rowcount:
+            raise Cancelled
+        raise LeaseLost(intent.id)
 
 
 def _write_step(conn: sa.Connection, intent_id: str, name: str, detail: str | None) -> None:
-    conn.execute(steps.insert().values(intent_id=intent_id, name=name, detail=detail, at=utcnow()))
-
-
-def _intent(row: sa.Row[Any]) -> Intent:
-    values = {key: value for key, value in row._mapping.items() if key != "slot"}
-    values["request"] = json.loads(row.request)
-    values["decision"] = json.loads(row.decision) if row.decision else None
-    return Intent(**values)
+    conn.execute(_NEW_STEP, {"intent_id": intent_id, "name": name, "detail": detail, "at": utcnow()})

@@ -49,9 +49,8 @@ def own_disk(job: Job, disk_id: str) -> Disk:
 
 
 def _create(job: Job, role: str, spec: DiskSpec) -> Disk:
-    job.check()
     access = job.access
-    thing = job.parts.journal.ask(job.intent, "volume", role, dataclasses.asdict(spec))
+    thing = job.ask("volume", role, dataclasses.asdict(spec))
     try:
         disk = job.parts.backend.create(access, dataclasses.replace(spec, marker=thing.marker))
     except MaybeRunning:
@@ -165,9 +164,8 @@ def attachment(job: Job, role: str, disk_id: str, known_ids: frozenset[str] = fr
         if found is not None:
             return found
         job.gone(thing)
-    job.check()
     access = job.access
-    thing = job.parts.journal.ask(job.intent, "attachment", role, {"disk_id": disk_id, "known": sorted(known_ids)})
+    thing = job.ask("attachment", role, {"disk_id": disk_id, "known": sorted(known_ids)})
     try:
         made = job.parts.backend.attach(access, disk_id, job.intent.server_id)
     except MaybeRunning:

@@ -15,7 +15,7 @@ from bfv.journal import Intent
 from bfv.types import Decision, DiskPlan, utcnow
 from cells import encode, servers
 from cells.database import Database
-from cells.errors import Exists
+from cells.errors import Exists, NotMapped
 from cells.types import CELL0_UUID, BlockDevice, Fault, Flavor, Server
 from imagebackends.types import Attachment, Disk
 
@@ -51,6 +51,16 @@ def ensure_mapped(job: Job) -> None:
         return
 
 
+def place(job: Job, cell: str) -> None:
+    """Write which cell a server is in, with its mapping if the worker before us died before it wrote that."""
+    registry = job.parts.registry
+    try:
+        registry.assign(job.intent.server_id, registry.cell(cell))
+    except NotMapped:
+        ensure_mapped(job)
+        registry.assign(job.intent.server_id, registry.cell(cell))
+
+
 def record(job: Job, bound: Bound) -> None:
     """Write the booted server into its cell: its volumes are reserved, and a host may connect them."""
     servers.insert(job.cell_database, _server(job, "building", "spawning", bound))
@@ -58,10 +68,9 @@ def record(job: Job, bound: Bound) -> None:
 
 def record_error(job: Job, reason: str) -> None:
     """Write the server as ERROR with its fault, into its cell, or into cell0 if it never had one."""
-    ensure_mapped(job)
     fault = Fault(code=500, message=reason[:255], details=reason, created_at=utcnow())
     if job.intent.cell is None:
-        job.parts.registry.assign(job.intent.server_id, job.parts.registry.cell(CELL0_UUID))
+        place(job, CELL0_UUID)
         database = job.parts.cells.cell0()
     else:
         database = job.cell_database
@@ -104,7 +113,7 @@ def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault
         root_device_name=ROOT_DEVICE,
         config_drive="True" if boot["config_drive"] else "",
         key_name=boot["key_name"],
-        user_data=job.parts.journal.payload(intent).get("user_data"),
+        user_data=job.parts.journal.payload(intent).get("user_data") if boot.get("has_user_data", True) else None,
         created_at=intent.created_at,
         metadata=boot["metadata"],
         system_metadata=image_metadata(intent.request["image"]),

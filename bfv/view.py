@@ -50,12 +50,12 @@ def recorded(server: Server, mapping: ServerMapping, intents: Sequence[Intent], 
     )
 
 
-def accepted(mapping: ServerMapping, boot: Intent, left: Sequence[Object]) -> ServerInfo:
+def accepted(boot: Intent, left: Sequence[Object]) -> ServerInfo:
     """Return a server that is accepted and has no row yet."""
     return ServerInfo(
-        id=mapping.server_id,
+        id=boot.server_id,
         name=boot.request["boot"]["name"],
-        project_id=mapping.project_id,
+        project_id=boot.project_id,
         status="BUILD",
         task_state="scheduling" if boot.cell is None else "block_device_mapping",
         cell=boot.cell,

@@ -6,12 +6,15 @@ Nothing below repeats what changes something: keystoneauth would send a POST aga
 """
 
 import contextlib
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
+import requests.utils
 from cinderclient import exceptions as cinder
 from keystoneauth1 import exceptions as ksa
 from keystoneauth1.session import Session, TCPKeepAliveAdapter
@@ -48,7 +51,7 @@ class Settings:
 
 def make_session(settings: Settings) -> Session:
     """Return a session for all threads; it holds no credentials, each call brings its own."""
-    pooled = requests.Session()
+    pooled = _Session()
     for scheme in ("http://", "https://"):
         pooled.mount(scheme, TCPKeepAliveAdapter(pool_connections=16, pool_maxsize=settings.pool_size))
     session = Session(session=pooled, verify=False if settings.insecure else (settings.cafile or True), app_name="bfv")
@@ -56,6 +59,23 @@ def make_session(settings: Settings) -> Session:
     pair: Any = (settings.connect_timeout, settings.read_timeout)
     session.timeout = pair
     return session
+
+
+class _Session(requests.Session):
+    """Reads the environment's proxies once for each host and not for each request, and no password from a .netrc."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        found = {**_proxies(*urlsplit(url)[:2]), **(proxies or {})}
+        return super().merge_environment_settings(url, found, stream, verify, cert)
+
+
+@functools.lru_cache(maxsize=256)
+def _proxies(scheme: str, netloc: str) -> dict[str, str]:
+    return requests.utils.get_environ_proxies(f"{scheme}://{netloc}")
 
 
 CODES: dict[int, type[StorageError]] = {

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The values of the journal; ``bfv.journal`` says what they mean and keeps them."""
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+# These change the same attachments: while one of them is open, none of the others may begin.
+SLOTS = dict.fromkeys(("connect", "disconnect", "rebuild"), "change")
+FORWARD, UNWINDING, DONE, FAILED, CANCELLED = "forward", "unwinding", "done", "failed", "cancelled"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One verb on one server. ``phase``: forward, unwinding, or how it ended: done, failed, cancelled."""
+
+    id: str
+    verb: str
+    server_id: str
+    project_id: str
+    user_id: str
+    request_id: str
+    cell: str | None
+    phase: str
+    cancel: bool
+    request: Mapping[str, Any]
+    decision: Mapping[str, Any] | None
+    outcome: str | None
+    owner: str | None
+    fence: int
+    lease_until: dt.datetime | None
+    created_at: dt.datetime
+    closed_at: dt.datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is still something to do for it."""
+        return self.closed_at is None
+
+
+@dataclass(frozen=True)
+class Object:
+    """A thing outside that an intent has asked for; ``external_id`` is None until its id is known."""
+
+    id: int
+    kind: str
+    role: str
+    marker: str
+    asked_at: dt.datetime
+    external_id: str | None
+    gone: bool
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.external_id or f'with marker {self.marker}'}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line of an intent's history."""
+
+    name: str
+    detail: str | None
+    at: dt.datetime
+
+
+def to_intent(row: sa.Row[Any]) -> Intent:
+    """Return an intent of its row."""
+    values = {key: value for key, value in row._mapping.items() if key != "slot"}
+    values["request"] = json.loads(row.request)
+    values["decision"] = json.loads(row.decision) if row.decision else None
+    return Intent(**values)
+
+
+def to_object(row: sa.Row[Any]) -> Object:
+    """Return an object of its row."""
+    return Object(row.id, row.kind, row.role, row.marker, row.asked_at, row.external_id, row.gone, json.loads(row.spec))
