@@ -14,10 +14,13 @@ from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
 from bfv import config, database, mockcloud
+from bfv.mockcloud import serve
 from bfv.parts import assemble
 from bfv.types import Caller
 from cells import flavors
 from cells.types import Flavor
+
+__all__ = ["CELLS", "Embedded", "embedded", "serve"]
 
 CELLS = ("cell1", "cell2", "cell3")
 # A clone is quick, and a download is what a cold cell waits for.

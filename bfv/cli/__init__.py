@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bfv import config
 from bfv.caller import from_environment
-from bfv.cli import admin, demo, output, servers
+from bfv.cli import admin, demo, mocked, output, servers
 from bfv.cloud import Cloud
 from bfv.errors import CellsError, MaybeRunning, StorageError
 
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     servers.add(verbs)
     admin.add(verbs)
     demo.add(verbs)
+    mocked.add(verbs)
     return top
 
 

@@ -165,8 +165,10 @@ def test_where_there_is_nothing(demo):
     assert demo.rbd("cell1", "nope").status_code == 404
 
 
-def test_served_by_a_command():
-    command = [sys.executable, "-m", "bfv.mockcloud", "--cells", "3"]
+@pytest.mark.parametrize("words", [["bfv", "mockcloud", "serve"], ["bfv.mockcloud"]])
+def test_served_by_a_command(words):
+    program = [str(Path(sys.executable).with_name("bfv")), *words[1:]] if words[1:] else [sys.executable, "-m", *words]
+    command = [*program, "--cells", "3"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         told = json.loads(process.stdout.readline())
         assert sorted(told["backends"]) == ["cell1", "cell2", "cell3"]
