@@ -17,6 +17,7 @@ from keystoneauth1.identity import v3
 
 import bfv
 from bfv.types import new_request_id
+from tests import nursery
 
 # Of this run alone, so that others may use the same cloud at the same time.
 NAME = os.environ.setdefault("BFV_TEST_NAME", f"vm-{uuid.uuid4().hex[:8]}")
@@ -317,12 +318,5 @@ class World:
         return done.stdout if expect == 0 else done.stderr + done.stdout
 
     def victim(self, plan, user="demo"):
-        """Run a verb in a process that kills itself, see ``tests.victim``; return its exit status."""
-        return subprocess.run(
-            [sys.executable, "-m", "tests.victim", str(self.config), *plan],
-            capture_output=True,
-            text=True,
-            env=self.environment(user),
-            timeout=300,
-            cwd=ROOT,
-        )
+        """Run a verb in a process that kills itself, see ``tests.victim``; return how it ended and what it printed."""
+        return nursery.victim([str(self.config), *plan], self.environment(user))

@@ -75,7 +75,7 @@ def test_boot(world, site, raw_image, full):
     first = str(uuid.uuid4())
     before = site.ours()[0]
     found = boundaries(world, "boot", raw_image, first)
-    world.run("delete", first)
+    _delete(world, first)
     for kind, number in chosen(found, full):
         server_id = str(uuid.uuid4())
         died = world.victim([kind, str(number), "boot", raw_image, server_id])
@@ -85,7 +85,7 @@ def test_boot(world, site, raw_image, full):
 
         server = consistent(world, site, server_id, before)
         if server is not None:
-            world.run("delete", server_id)
+            _delete(world, server_id)
         assert site.ours()[0] == before, (kind, number)
 
 
@@ -102,7 +102,7 @@ def test_delete(world, site, raw_image, full):
         _repaired(world)
 
         if consistent(world, site, server_id, before) is not None:
-            world.run("delete", server_id)
+            _delete(world, server_id)
         assert site.ours()[0] == before, (kind, number)
 
 
@@ -119,7 +119,7 @@ def test_rebuild(world, site, raw_image, full):
         _repaired(world)
 
         assert consistent(world, site, server_id, before) is not None
-    world.run("delete", server_id)
+    _delete(world, server_id)
 
 
 @pytest.mark.timeout(3000)
@@ -127,18 +127,19 @@ def test_rebuild(world, site, raw_image, full):
 def test_disconnect(world, site, raw_image, full):
     server_id = _booted(world, raw_image)
     before = site.ours()[0] - {world_volume(world, server_id)}
-    world.run("connect", server_id, "--host", "host1")
+    _connect(world, server_id)
     found = boundaries(world, "disconnect", server_id)
     for kind, number in chosen(found, full):
-        world.run("connect", server_id, "--host", "host1")
+        _connect(world, server_id)
         died = world.victim([kind, str(number), "disconnect", server_id])
         assert died.returncode == -9, (kind, number, died.stderr)
 
         _repaired(world)
-        world.run("disconnect", server_id)
+        with world.cloud("bfv") as cloud:
+            cloud.disconnect(server_id)
 
         assert consistent(world, site, server_id, before) is not None
-    world.run("delete", server_id)
+    _delete(world, server_id)
 
 
 def world_volume(world, server_id):
@@ -147,9 +148,21 @@ def world_volume(world, server_id):
 
 
 def _booted(world, image):
-    server_id = str(uuid.uuid4())
-    world.run("boot", image, "--flavor", "tiny", "--name", sites.NAME, "--id", server_id)
-    return server_id
+    request = bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME)
+    with world.cloud() as cloud:
+        cloud.boot(request)
+        assert cloud.wait(request.server_id, 120).task_state == "spawning"
+    return request.server_id
+
+
+def _delete(world, server_id):
+    with world.cloud() as cloud:
+        cloud.delete(server_id)
+
+
+def _connect(world, server_id):
+    with world.cloud() as cloud:
+        cloud.connect(server_id, {"host": "host1"})
 
 
 def _repaired(world):
