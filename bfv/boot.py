@@ -7,7 +7,7 @@ What each line leaves behind when the process dies there is told in ``bfv.journa
 from typing import cast
 
 from bfv import outside, records
-from bfv.errors import Cancelled, Failed, NoRoom, NotFound, Refused
+from bfv.errors import Cancelled, Failed, Late, MaybeRunning, NoRoom, NotFound, Refused
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, UNWINDING, Intent
 from bfv.parts import Parts
@@ -32,18 +32,28 @@ def run(parts: Parts, intent: Intent) -> None:
 def _forward(job: Job) -> None:
     decision = job.decision
     start = decision.cells.index(job.intent.cell) if job.intent.cell in decision.cells else 0
-    full = None
-    for cell in decision.cells[start:]:
+    cells = decision.cells[start:]
+    for cell, following in zip(cells, (*cells[1:], None), strict=True):
         _enter(job, cell)
         try:
             _build(job, cell, decision)
             return
         except NoRoom as error:
-            full = error
-            job.step("no room", f"cell {cell}: {error}")
+            if following is None:
+                raise Failed(str(error)) if isinstance(error, Late) else error from error
+            _go_on(job, error, following)
+
+
+def _go_on(job: Job, error: NoRoom, cell: str) -> None:
+    """Leave a cell for the next one, with nothing of ours in it; what cannot be removed now is removed later."""
+    job.step("no room", f"cell {job.intent.cell}: {error}")
+    if not isinstance(error, Late):
+        try:
             outside.release(job)
-    assert full is not None, "a decision names at least one cell"
-    raise full
+            return
+        except (MaybeRunning, Failed) as trouble:
+            error = Late(str(trouble))
+    job.leave(str(error), cell=cell)
 
 
 def _enter(job: Job, cell: str) -> None:

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -33,7 +34,7 @@ class Cloud:
         self.parts: Parts = assemble(conf)
         self._caller = caller
         self.engine = engine or InProcess(conf.engine.workers_per_cell)
-        self.engine.start(lambda intent_id: dispatch.run(self.parts, intent_id))
+        self.engine.start(self._handle)
         self._heart = Heartbeat(self.parts.journal.beat, conf.engine.lease / 3)
         self._heart.start()
 
@@ -149,7 +150,8 @@ class Cloud:
         """Wait until nothing works on a server here, and return it. Raises MaybeRunning at the deadline."""
         who, deadline = caller or self._caller(), time.monotonic() + seconds
         while True:
-            pending = [intent for intent in self.parts.journal.opened(server_id) if intent.id in self.engine.running()]
+            pending = [intent for intent in self.parts.journal.opened(server_id)
+                       if intent.verb != "sweep" and intent.id in self.engine.running()]  # fmt: skip
             if not pending:
                 return self.server(server_id, who)
             if time.monotonic() > deadline:
@@ -160,7 +162,9 @@ class Cloud:
 
     def repair(self, *, dry_run: bool = False) -> list[repair.Repaired]:
         """Finish or undo what crashes left open, with the service user's rights."""
-        return repair.repair(self.parts, dry_run=dry_run)
+        repaired = repair.repair(self.parts, dry_run=dry_run)
+        self._sweep()
+        return repaired
 
     def history(self, server_id: str, caller: Caller | None = None) -> Sequence[tuple[Intent, list[Any]]]:
         """Return what was asked of a server, with the steps of each, oldest first."""
@@ -176,6 +180,18 @@ class Cloud:
             return self.server(server_id, who)
         except NotFound as error:
             raise BadRequest(f"Server id {server_id} was a server's that is deleted; choose another.") from error
+
+    def _handle(self, intent_id: str) -> float | None:
+        again = dispatch.run(self.parts, intent_id)
+        self._sweep()
+        return again
+
+    def _sweep(self) -> None:
+        """Start the sweeps that flows have left."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                swept = self.parts.left.get_nowait()
+                self.engine.submit(swept.id, f"{swept.verb} {swept.cell}")
 
     def _start(self, intent: Intent, who: Caller) -> None:
         self.parts.rights.keep(intent.id, who)

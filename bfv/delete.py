@@ -56,7 +56,7 @@ def _stop_others(job: Job) -> None:
     """Have every other open intent of the server end: by its worker, or, if that is gone, by us."""
     journal, deadline = job.parts.journal, time.monotonic() + PATIENCE
     for other in journal.opened(job.intent.server_id):
-        if other.id == job.intent.id:
+        if other.id == job.intent.id or other.verb == "sweep":
             continue
         journal.cancel(other.server_id, other.verb)
         while journal.get(other.id).is_open:

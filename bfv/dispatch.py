@@ -4,7 +4,7 @@
 import logging
 from collections.abc import Callable
 
-from bfv import delete, probe
+from bfv import delete, probe, sweep
 from bfv.errors import CellDown, LeaseLost, MaybeRunning, StorageError
 from bfv.journal import Intent
 from bfv.parts import Parts
@@ -16,6 +16,7 @@ FLOWS: dict[str, Callable[[Parts, Intent], None]] = {
     **delete.STOPPABLE,
     "delete": delete.run,
     "probe": probe.run,
+    "sweep": sweep.run,
 }
 
 

@@ -11,7 +11,8 @@
     NotFound         no such server, image, flavor or cell
     Failed           surely not running: undone
     MaybeRunning     nobody knows yet: the intent is kept and asked again
-    NoRoom           no cell has room
+    NoRoom           this cell has none, or all have none
+    └── Late             its storage has not answered so far; what was asked of it may still come
     CellDown         a database does not answer
 
 The floors below own their classes: ``imagebackends.errors`` what an outside act came to,
@@ -43,6 +44,7 @@ __all__ = [
     "Failed",
     "HasSnapshots",
     "InUse",
+    "Late",
     "LeaseLost",
     "MaybeRunning",
     "NoRoom",
@@ -66,3 +68,7 @@ class Cancelled(Exception):
 
 class LeaseLost(Exception):
     """Another worker has taken this intent over: stop at once and touch nothing."""
+
+
+class Late(NoRoom):
+    """A cell's storage did not do its part in time: another cell is tried, what was begun is removed later."""

@@ -125,6 +125,14 @@ class Job:
         if self._objects is not None:
             self._objects.pop(thing.id, None)
 
+    def leave(self, why: str, **columns: Any) -> None:
+        """Leave all that the intent has outside to a sweep, which is run when this flow is done."""
+        self.intent, swept = self.parts.journal.leave(self.intent, "sweep", why, **columns)
+        self._objects = {}
+        self.parts.rights.lend(self.intent.id, swept.id)
+        self.parts.left.put(swept)
+        LOG.warning("server %s: what it has in cell %s is removed later: %s", swept.server_id, swept.cell, why)
+
     def _keep(self, thing: Object) -> Object:
         if self._objects is not None:
             self._objects[thing.id] = thing

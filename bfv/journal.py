@@ -63,6 +63,7 @@ _NEW_INTENT, _NEW_OBJECT, _NEW_STEP, _NEW_PAYLOAD = (
     payloads.insert(),
 )
 _SET_OBJECT = objects.update().where(objects.c.id == sa.bindparam("object_id"))
+_GIVE = objects.update().where(objects.c.intent_id == sa.bindparam("intent")).values(intent_id=sa.bindparam("to"))
 _OBJECTS = sa.select(objects).where(objects.c.intent_id == sa.bindparam("intent"), objects.c.gone.is_(sa.false()))
 _OBJECTS = _OBJECTS.order_by(objects.c.id)
 _PAYLOAD = sa.select(payloads.c.body).where(payloads.c.intent_id == sa.bindparam("intent"))
@@ -206,6 +207,24 @@ class Journal:
     def gone(self, intent: Intent, thing: Object) -> None:
         """Write down that an object is no more, or never was."""
         self._set_object(intent, thing, f"gone {thing.kind}", thing.external_id, gone=True)
+
+    def leave(self, intent: Intent, verb: str, why: str, **columns: Any) -> tuple[Intent, Intent]:
+        """Give all objects of an intent to a new one of another verb; return the first with its columns, and the new.
+
+        One transaction: at each moment every object is some open intent's.
+        """
+        now, key = utcnow(), str(uuid.uuid4())
+        row = {"id": key, "verb": verb, "slot": key, "server_id": intent.server_id, "project_id": intent.project_id,
+               "user_id": intent.user_id, "request_id": intent.request_id, "cell": intent.cell, "phase": FORWARD,
+               "cancel": False, "request": "{}", "owner": self.owner, "fence": 1, "lease_until": now + self._lease,
+               "created_at": now}  # fmt: skip
+        with self.database.writer() as conn:
+            self._fenced(conn, intent, columns)
+            conn.execute(_NEW_INTENT, row)
+            conn.execute(_GIVE, {"intent": intent.id, "to": key})
+            _write_step(conn, intent.id, f"leave to {verb}", why)
+            _write_step(conn, key, verb, why)
+        return replace(intent, **columns), self.get(key)
 
     def objects(self, intent: Intent) -> list[Object]:
         """Return the objects of an intent that are not gone, oldest first."""

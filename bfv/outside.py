@@ -11,7 +11,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from bfv.errors import Failed, HasSnapshots, InUse, MaybeRunning, NoRoom, NotFound, StorageError
+from bfv.errors import Failed, HasSnapshots, InUse, Late, MaybeRunning, NoRoom, NotFound, StorageError
 from bfv.job import Job
 from bfv.journal import Object
 from bfv.types import utcnow
@@ -108,15 +108,14 @@ def _spec(thing: Object) -> DiskSpec:
 def wait_ready(job: Job, disk: Disk, image_gib: int) -> Disk:
     """Wait until a volume is made and return it; it must have landed where its target says.
 
-    Raises NoRoom or Failed with the cloud's own words. Past the deadline it is Failed, too: the server ends in ERROR
-    at once, and its intent stays open until the straggler can be removed.
+    Raises NoRoom or Failed with the cloud's own words, Late past the deadline.
     """
     timing = job.parts.timing
     seconds = timing.volume + timing.volume_per_gib * image_gib
     try:
         ready = job.parts.waits.until(job.watch_access, disk, _is_made, seconds, job.check)
     except MaybeRunning as error:
-        raise Failed(str(error)) from error
+        raise Late(str(error)) from error
     if ready is None:
         raise Failed(f"Volume {disk.id} was removed by somebody while it was made.")
     if ready.status == "error":

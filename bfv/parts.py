@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that the flows work with, assembled from a configuration in one place."""
 
+import queue
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from oslo_config import cfg
 
@@ -12,7 +13,7 @@ from bfv import config, owner
 from bfv.config import Timing
 from bfv.decide import Rules
 from bfv.errors import BadConfig
-from bfv.journal import Journal
+from bfv.journal import Intent, Journal
 from bfv.rights import Rights
 from bfv.waits import Waits
 from cells.database import Database
@@ -76,6 +77,8 @@ class Parts:
     rules: Rules
     targets: Sequence[Target]
     timing: Timing
+    # Sweeps that flows of this process have left, to be run when they are done.
+    left: "queue.SimpleQueue[Intent]" = field(default_factory=queue.SimpleQueue)
 
     def target(self, cell: str, tier: str) -> Target:
         """Return where disks of a cell and tier go. Raises BadConfig when it is configured no more."""

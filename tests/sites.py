@@ -126,6 +126,23 @@ class Site:
             assert put.status_code == 204, put.text
         return image_id
 
+    @contextlib.contextmanager
+    def silent(self, cell):
+        """Have a cell's storage give no answer, while cinder goes on to call it up, for as long as the block lasts."""
+        self._storage(cell, "hangs")
+        try:
+            yield
+        finally:
+            self._storage(cell, "up")
+
+    def _storage(self, cell, state):
+        if self.control_url:
+            answer = requests.put(f"{self.control_url}/cells/{cell}", json={"storage": state}, timeout=10)
+            answer.raise_for_status()
+        else:
+            verb = {"hangs": "pause", "up": "resume"}[state]
+            subprocess.run([sys.executable, "-m", "lab", verb, f"ceph-osd-{cell}"], cwd=ROOT, check=True, timeout=60)
+
     def settle(self, volume_id, *states, seconds=60):
         """Wait until a volume is in one of the states (None: gone) and return it."""
         deadline = time.monotonic() + seconds
@@ -211,6 +228,7 @@ late_answer = {late_answer}
 clock_skew = 30
 volume_timeout = {volume_timeout}
 volume_timeout_per_gib = {per_gib}
+delete_timeout = {delete_timeout}
 [engine]
 ask_again = 0.2
 give_up = {give_up}
@@ -247,6 +265,7 @@ class World:
             "service_user": "bfv",
             "late_answer": 20,
             "volume_timeout": 120,
+            "delete_timeout": 300,
             "per_gib": 20,
             "give_up": 120,
             "read_timeout": 60,

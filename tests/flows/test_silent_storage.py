@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cell's storage gives no answer while servers boot: they go on to another cell, and nothing stays behind."""
+
+import json
+
+import pytest
+
+import bfv
+from tests import sites
+from tests.flows.test_kill import _repaired as repaired
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+@pytest.fixture
+def patience(site):
+    """Seconds that a volume may take: the real services are slower."""
+    return 2 if site.control_url else 15
+
+
+@pytest.fixture
+def world(site, tmp_path, patience):
+    return sites.World(site, tmp_path, volume_timeout=patience, per_gib=0, late_answer=1, delete_timeout=60)
+
+
+def wanted(image, **how):
+    return bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME, **how)
+
+
+@pytest.mark.timeout(600)
+def test_boots_go_on_to_the_other_cell_and_what_they_left_is_removed_when_it_answers(world, site, raw_image):
+    before = site.ours()
+    with world.cloud() as cloud:
+        with site.silent("cell1"):
+            asked = [wanted(raw_image) for _ in range(3)]
+            for request in asked:
+                cloud.boot(request)
+            servers = [cloud.wait(request.server_id, 120) for request in asked]
+            assert [(each.cell, each.task_state) for each in servers] == [("cell2", "spawning")] * 3
+            late = [server for server in servers if server.left_outside]
+            assert late, "none of them tried cell1 first"
+        sites.until(lambda: not cloud.parts.journal.opened())
+        assert [cloud.server(server.id).left_outside for server in servers] == [(), (), ()]
+        for server in servers:
+            cloud.delete(server.id)
+    assert site.ours() == before
+
+
+@pytest.mark.timeout(600)
+def test_where_no_other_cell_fits_the_server_is_in_error_and_the_straggler_is_named_until_it_goes(
+    world, site, raw_image
+):
+    with world.cloud() as cloud:
+        request = wanted(raw_image, availability_zone="cell1")
+        with site.silent("cell1"):
+            cloud.boot(request)
+            sites.until(lambda: cloud.server(request.server_id).status == "ERROR")
+            server = cloud.server(request.server_id)
+            assert "was still creating after" in server.fault.message
+            assert len(server.left_outside) == 1
+        sites.until(lambda: not cloud.parts.journal.opened())
+        assert cloud.server(request.server_id).left_outside == ()
+        cloud.delete(request.server_id)
+
+
+@pytest.mark.timeout(900)
+def test_a_process_that_is_killed_while_it_leaves_a_cell_leaves_nothing(site, tmp_path, raw_image):
+    if not site.control_url:
+        pytest.skip("the boundaries are those of the mocked cloud's run; the real storage is silent in the tests above")
+    before = site.ours()
+    world = sites.World(site, tmp_path, volume_timeout=0.5, per_gib=0, late_answer=1, delete_timeout=60)
+
+    def victim(kind, number):
+        request = wanted(raw_image)
+        with site.silent("cell1"):
+            # In the second cell nothing hangs.
+            died = world.victim([kind, str(number), "boot", raw_image, request.server_id])
+        repaired(world)
+        with world.cloud() as cloud:
+            cloud.delete(request.server_id)
+        assert site.ours() == before, (kind, number)
+        return died
+
+    whole = victim("none", 0)
+    assert whole.returncode == 0, whole.stderr
+    for kind, most in json.loads(whole.stdout.splitlines()[-1]).items():
+        for number in range(1, most + 1):
+            assert victim(kind, number).returncode == -9, (kind, number)
