@@ -4,22 +4,39 @@
 Knows SQL and no HTTP, and nothing of who calls it.
 """
 
-from cells import encode, flavors, servers
+from cells import encode, flavors, hosts, servers
+from cells.breaker import Patience
 from cells.create import create_api, create_cell
 from cells.database import Database
 from cells.errors import BadCell, BadValue, Busy, CellDown, CellsError, Exists, NotEmpty, NotMapped
 from cells.pool import Cells
 from cells.registry import Registry
-from cells.types import CELL0_UUID, BlockDevice, Cell, Down, Fault, Flavor, Host, RequestSpec, Server, ServerMapping, Up
+from cells.types import (
+    CELL0_UUID,
+    Answers,
+    BlockDevice,
+    Cell,
+    CellState,
+    Down,
+    Fault,
+    Flavor,
+    Host,
+    RequestSpec,
+    Server,
+    ServerMapping,
+    Up,
+)
 
 __all__ = [
     "CELL0_UUID",
+    "Answers",
     "BadCell",
     "BadValue",
     "BlockDevice",
     "Busy",
     "Cell",
     "CellDown",
+    "CellState",
     "Cells",
     "CellsError",
     "Database",
@@ -30,6 +47,7 @@ __all__ = [
     "Host",
     "NotEmpty",
     "NotMapped",
+    "Patience",
     "Registry",
     "RequestSpec",
     "Server",
@@ -39,5 +57,6 @@ __all__ = [
     "create_cell",
     "encode",
     "flavors",
+    "hosts",
     "servers",
 ]

@@ -6,23 +6,43 @@ process: the driver alone can interrupt a socket that never answers.
 """
 
 import datetime as dt
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 import tenacity
 
-from cells.dbapi import check_url, connect_args, on_connect, told
-from cells.errors import BadCell, Busy
+from cells.dbapi import check_url, connect_args, prepare, told
+from cells.errors import BadCell, Busy, CellDown, CellsError, NoRight
 
 T = TypeVar("T")
-_WRITER = "bfv_writer"
+_WRITER, _TIMER = "bfv_writer", "bfv_timer"
+# By whether it is a writer.
+_POSTGRESQL = {False: {"isolation_level": "REPEATABLE READ"}, True: {"isolation_level": "READ COMMITTED"}}
+_DEFAULT: dict[bool, dict[str, str]] = {False: {}, True: {}}
 
 
 def utcnow() -> dt.datetime:
     """Return the time now as naive UTC in whole seconds, all that nova's DATETIME columns keep on MySQL."""
     return dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0)
+
+
+class Watch(Protocol):
+    """Is told what the transactions of a database come to, and asked before each: a breaker (`cells.breaker`).
+
+    Seconds are those that the database took: what its user did between two statements does not count.
+    """
+
+    def check(self) -> None:
+        """Raise CellDown where no transaction is to be tried."""
+
+    def answered(self, seconds: float) -> None:
+        """Hear that a transaction was answered after so many seconds."""
+
+    def failed(self, error: CellsError, seconds: float) -> None:
+        """Hear that one came to CellDown (not Busy) or BadCell after so many seconds."""
 
 
 class Database:
@@ -38,34 +58,52 @@ class Database:
     def __init__(self, name: str, url: str, *, connect_timeout: float = 5, statement_timeout: float = 30,
                  pool_size: int = 5) -> None:  # fmt: skip
         self.name = name
+        self.size = pool_size
         self._url = check_url(name, url)
         self._patience = statement_timeout
+        # A reader of PostgreSQL sees one moment only if it is told to; a writer sees what it waited for, as in InnoDB.
+        self._isolation = _POSTGRESQL if self.dialect == "postgresql" else _DEFAULT
+        self._watch: Watch | None = None
+        self._engine = self._make_engine(
+            connect_timeout,
+            statement_timeout,
+            poolclass=sa.QueuePool,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=connect_timeout,
+            pool_pre_ping=self.dialect != "sqlite",
+        )
+        # A probe must neither wait for connections that hang nor longer than a connect may take.
+        self._fresh = self._make_engine(connect_timeout, connect_timeout, poolclass=sa.NullPool)
+
+    def _make_engine(self, connect_timeout: float, statement_timeout: float, **pool: Any) -> sa.Engine:
+        driver = connect_args(self._url, connect_timeout, statement_timeout)
         try:
-            self._engine = sa.create_engine(
-                self._url,
-                connect_args=connect_args(self._url, connect_timeout, statement_timeout),
-                poolclass=sa.QueuePool,
-                pool_size=pool_size,
-                max_overflow=0,
-                pool_timeout=connect_timeout,
-                pool_pre_ping=self._url.get_backend_name() != "sqlite",
-                # Rows hold user data and Ceph keys; an error's text goes into logs.
-                hide_parameters=True,
-            )
+            # Rows hold user data and Ceph keys; an error's text goes into logs.
+            engine = sa.create_engine(self._url, connect_args=driver, hide_parameters=True, **pool)
         except (ImportError, TypeError, ValueError, sa.exc.ArgumentError) as error:
-            raise BadCell(f"cell {name}: no usable driver for {self._url.drivername}: "
+            raise BadCell(f"cell {self.name}: no usable driver for {self._url.drivername}: "
                           f"{type(error).__name__}") from None  # fmt: skip
-        sa.event.listen(self._engine, "connect", on_connect(self._url))
+        prepare(engine, statement_timeout)
+        sa.event.listen(engine, "before_cursor_execute", _statement_begins)
+        sa.event.listen(engine, "after_cursor_execute", _statement_ends)
         if self.dialect == "sqlite":
-            sa.event.listen(self._engine, "begin", _begin_sqlite)
+            sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
 
     def __repr__(self) -> str:
         return f"Database({self.name!r}, {self.safe_url()!r})"
 
     @property
     def dialect(self) -> str:
-        """The kind of database: ``sqlite``, ``mysql`` or ``mariadb``."""
+        """The kind of database: ``sqlite``, ``mysql``, ``mariadb`` or ``postgresql``."""
         return self._url.get_backend_name()
+
+    @property
+    def in_use(self) -> int:
+        """How many of the connections are taken now."""
+        pool = self._engine.pool
+        return pool.checkedout() if isinstance(pool, sa.QueuePool) else 0
 
     def safe_url(self) -> str:
         """Return the URL without its password and its options, fit for people and logs."""
@@ -75,12 +113,26 @@ class Database:
         """Close all connections that are not in use; the next transaction opens new ones."""
         self._engine.dispose()
 
+    def watch(self, watch: Watch) -> None:
+        """Tell ``watch`` of every transaction from now on, and let it refuse them while the database is down."""
+        self._watch = watch
+
+    def probe(self, statement: sa.Executable) -> float:
+        """Run a statement on a connection of its own, whatever a watch says; return the seconds that it alone took.
+
+        Takes at most some three ``connect_timeout``. Raises what ``reader`` raises.
+        """
+        with self._transaction(self._fresh, None, write=False) as conn:
+            began = time.monotonic()
+            conn.execute(statement)
+            return time.monotonic() - began
+
     def reader(self) -> AbstractContextManager[sa.Connection]:
         """Give a connection in a transaction that sees one moment of the database.
 
         Raises CellDown, Busy (a kind of CellDown) and BadCell (the schema is not nova's, or a right is missing).
         """
-        return self._transaction(write=False)
+        return self._transaction(self._engine, self._watch, write=False)
 
     def writer(self) -> AbstractContextManager[sa.Connection]:
         """Give a connection in a transaction that is committed at the end and rolled back on any error.
@@ -88,7 +140,7 @@ class Database:
         Raises what ``reader`` raises, and BadValue. After a CellDown that is not Busy nobody knows whether the commit
         arrived: look again, or make the transaction repeatable. SQLAlchemy's IntegrityError goes through.
         """
-        return self._transaction(write=True)
+        return self._transaction(self._engine, self._watch, write=True)
 
     def run(self, fn: Callable[[sa.Connection], T], *, attempts: int = 5) -> T:
         """Return ``fn(connection)`` from a writer transaction, repeated whole while it comes to Busy.
@@ -111,17 +163,56 @@ class Database:
             return fn(conn)
 
     @contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
+    def _transaction(self, engine: sa.Engine, watch: Watch | None, *, write: bool) -> Iterator[sa.Connection]:
+        if watch:
+            watch.check()
+        timer = _Timer()
         try:
-            with self._engine.connect() as plain:
-                conn = plain.execution_options(**{_WRITER: write})
+            with engine.connect() as plain:
+                conn = plain.execution_options(**{_WRITER: write, _TIMER: timer}, **self._isolation[write])
                 with conn.begin():
+                    timer.stop()
                     yield conn
+                    timer.go()
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            timer.stop()
             instead = told(self.name, error)
+            # An account that may only read is a cell of use to those who read.
+            harmless = isinstance(instead, Busy) or (write and isinstance(instead, NoRight))
+            if watch and isinstance(instead, CellDown | BadCell) and not harmless:
+                watch.failed(instead, timer.seconds)
             if instead is None:
                 raise
             raise instead from error
+        timer.stop()
+        if watch:
+            watch.answered(timer.seconds)
+
+
+class _Timer:
+    """Adds up how long the database was at work; begins at once."""
+
+    __slots__ = ("_since", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds, self._since = 0.0, time.monotonic()
+
+    def go(self) -> None:
+        self._since = time.monotonic()
+
+    def stop(self) -> None:
+        if self._since:
+            self.seconds, self._since = self.seconds + time.monotonic() - self._since, 0.0
+
+
+def _statement_begins(conn: sa.Connection, *_: Any) -> None:
+    if timer := conn.get_execution_options().get(_TIMER):
+        timer.go()
+
+
+def _statement_ends(conn: sa.Connection, *_: Any) -> None:
+    if timer := conn.get_execution_options().get(_TIMER):
+        timer.stop()
 
 
 def _begin_sqlite(conn: sa.Connection) -> None:

@@ -3,18 +3,19 @@
 
 import importlib.util
 import re
-from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 
-from cells.errors import BadCell, BadValue, Busy, CellDown, CellsError
+from cells import postgresql
+from cells.errors import BadCell, BadValue, Busy, CellDown, CellsError, NoRight
 
 # Deadlock, lock wait time-out, and MariaDB's answer to a snapshot that another writer overtook.
 _MYSQL_BUSY = {1213, 1205, 1020}
 _MYSQL_NO_RIGHT = {1142, 1143, 1227}
 _MYSQL_NO_TABLE = {1146, 1054}
-_MYSQL_BAD_VALUE = {1264, 1265, 1366, 1406}
+# The last ones: a regular expression that it cannot parse, or that it gave up on (MariaDB 1139, MySQL the others).
+_MYSQL_BAD_VALUE = {1264, 1265, 1366, 1406, 1139, *range(3685, 3700)}
 # Mistakes of a statement that drivers call operational.
 _MYSQL_OURS = {1048, 1364, 1292}
 # Not always called operational, but the server is not to be had.
@@ -46,9 +47,27 @@ def check_url(name: str, url: str) -> sa.URL:
             raise BadCell(f"cell {name}: an SQLite database must be a file, each connection has its own otherwise")
     elif backend in ("mysql", "mariadb"):
         parsed = _with_driver(name, parsed)
+    elif backend == "postgresql":
+        parsed = postgresql.with_driver(name, parsed)
     else:
         raise BadCell(f"cell {name}: databases of kind {backend} are not supported")
     return parsed
+
+
+def check_nova_url(name: str, url: str) -> sa.URL:
+    """Return the URL of one of nova's databases parsed. Raises BadCell, also for PostgreSQL."""
+    parsed = check_url(name, url)
+    refuse_for_nova(name, parsed.get_backend_name())
+    return parsed
+
+
+def refuse_for_nova(name: str, backend: str) -> None:
+    """Raise BadCell for PostgreSQL: nova's tables are known here as MySQL, MariaDB and SQLite have them."""
+    if backend == "postgresql":
+        raise BadCell(
+            f"cell {name}: nova's databases must be MySQL, MariaDB or SQLite. Only bfv's own database may be "
+            "PostgreSQL: [database] connection."
+        )
 
 
 def _several_hosts(name: str) -> BadCell:
@@ -71,6 +90,8 @@ def connect_args(url: sa.URL, connect_timeout: float, statement_timeout: float) 
     if url.get_backend_name() == "sqlite":
         # No isolation level: SQLAlchemy's begin event writes BEGIN itself, sqlite3 would only before the first write.
         return {"timeout": statement_timeout, "isolation_level": None, "check_same_thread": False}
+    if url.get_backend_name() == "postgresql":
+        return postgresql.connect_args(connect_timeout, statement_timeout)
     lock_wait = max(1, int(statement_timeout / 2))
     patience = max(lock_wait + 1, round(statement_timeout))
     return {
@@ -80,12 +101,14 @@ def connect_args(url: sa.URL, connect_timeout: float, statement_timeout: float) 
         "write_timeout": patience,
         # TRADITIONAL as oslo.db sets it: a value that is too long is an error and never cut. A lock wait ends before
         # the read time-out, so that it comes back as "busy" and not as "down".
-        "init_command": f"SET SESSION sql_mode='TRADITIONAL', SESSION innodb_lock_wait_timeout={lock_wait}",
+        # A list's GROUP_CONCAT would be cut without a word after 1,024 bytes (MySQL's default).
+        "init_command": f"SET SESSION sql_mode='TRADITIONAL', SESSION innodb_lock_wait_timeout={lock_wait}, "
+        "SESSION group_concat_max_len=16777216",
     }
 
 
-def on_connect(url: sa.URL) -> Callable[[Any, Any], None]:
-    """Return what has to be done to each new connection."""
+def prepare(engine: sa.Engine, statement_timeout: float) -> None:
+    """Have done what each new connection of an engine needs, for statements of at most so many seconds."""
 
     def sqlite(connection: Any, _record: Any) -> None:
         # Changing the mode wants the file alone; asking does not.
@@ -96,12 +119,12 @@ def on_connect(url: sa.URL) -> Callable[[Any, Any], None]:
     def pymysql(connection: Any, _record: Any) -> None:
         connection._read_timeout = connection._write_timeout
 
-    def nothing(connection: Any, _record: Any) -> None:
-        pass
-
-    if url.get_backend_name() == "sqlite":
-        return sqlite
-    return pymysql if url.get_driver_name() == "pymysql" else nothing
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", sqlite)
+    elif engine.dialect.driver == "pymysql":
+        sa.event.listen(engine, "connect", pymysql)
+    elif engine.dialect.name == "postgresql":
+        sa.event.listen(engine, "do_connect", postgresql.connector(statement_timeout))
 
 
 def told(name: str, error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> CellsError | None:
@@ -109,13 +132,18 @@ def told(name: str, error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> CellsErro
     if isinstance(error, sa.exc.TimeoutError):
         return CellDown(name, "all of its connections are in use")
     cause = error.orig
-    if type(cause).__module__.partition(".")[0] == "sqlite3":
+    module = type(cause).__module__.partition(".")[0]
+    if module == "sqlite3":
         return _told_by_sqlite(name, error)
+    if module == "psycopg":
+        return postgresql.told(name, error)
     code, text = _code(cause)
     reason = f"{text} ({code})" if code else text
     if code in _MYSQL_BUSY:
         return Busy(name, reason)
-    if code in _MYSQL_NO_RIGHT or code in _MYSQL_NO_TABLE:
+    if code in _MYSQL_NO_RIGHT:
+        return NoRight(f"cell {name}: {reason}")
+    if code in _MYSQL_NO_TABLE:
         return BadCell(f"cell {name}: {reason}")
     if code in _MYSQL_BAD_VALUE or isinstance(error, sa.exc.DataError):
         return BadValue(f"cell {name}: {reason}")
@@ -132,6 +160,8 @@ def _told_by_sqlite(name: str, error: sa.exc.DBAPIError) -> CellsError | None:
     kind = "_".join(str(getattr(error.orig, "sqlite_errorname", "")).split("_")[:2])
     if kind in _SQLITE_BUSY:
         return Busy(name, str(error.orig))
+    if kind == "SQLITE_READONLY":
+        return NoRight(f"cell {name}: {error.orig}")
     if kind == "SQLITE_ERROR":
         return BadCell(f"cell {name}: {error.orig}") if "no such" in str(error.orig) else None
     if kind in ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", ""):

@@ -16,6 +16,8 @@ _IMAGE_FIELDS = (
     "id", "name", "status", "visibility", "protected", "checksum", "owner", "size", "virtual_size",
     "container_format", "disk_format", "created_at", "updated_at", "tags", "direct_url", "min_ram", "min_disk",
 )  # fmt: skip
+# The version of nova 29, the oldest release that is supported: a nova reads older versions and refuses newer ones.
+_IMAGE_PROPERTIES = "1.37"
 # nova/objects/image_meta.py:ImageMetaProps._legacy_property_map, as far as their values are plain.
 _LEGACY_PROPERTIES = {
     "architecture": "hw_architecture",
@@ -76,7 +78,7 @@ def load_instance_flavor(text: str | None) -> Flavor | None:
 
 
 def image_primitive(image: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an image as ImageMeta 1.8 with its ImageMetaProps 1.43 (``nova/objects/image_meta.py:from_dict``).
+    """Return an image as ImageMeta 1.8 with its ImageMetaProps (``nova/objects/image_meta.py:from_dict``).
 
     Fields without a value are left out, as nova cannot load a null there; of the properties the plain ones are kept,
     under nova's present names.
@@ -87,7 +89,9 @@ def image_primitive(image: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, str | int | float)
     }
     data = {key: image[key] for key in _IMAGE_FIELDS if image.get(key) is not None}
-    return _primitive("ImageMeta", "1.8", {**data, "properties": _primitive("ImageMetaProps", "1.43", properties)})
+    return _primitive(
+        "ImageMeta", "1.8", {**data, "properties": _primitive("ImageMetaProps", _IMAGE_PROPERTIES, properties)}
+    )
 
 
 def read_image(primitive: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,10 @@
     ├── NotEmpty       the cell still has servers or hosts
     ├── BadValue       a value does not fit nova's column
     └── BadCell        the cell's description cannot be used
+        └── NoRight        its account lacks a right
 """
+
+import datetime as dt
 
 
 class CellsError(Exception):
@@ -19,12 +22,17 @@ class CellsError(Exception):
 
 
 class CellDown(CellsError):
-    """The database of a cell (or the API database) does not answer."""
+    """The database of a cell (or the API database) does not answer.
 
-    def __init__(self, cell: str, reason: str) -> None:
-        super().__init__(f"cell {cell} does not answer: {reason}")
+    ``since`` (naive UTC) is set where it was known to be down before, so that it was not asked at all.
+    """
+
+    def __init__(self, cell: str, reason: str, since: dt.datetime | None = None) -> None:
+        known = f" (since {since:%F %T} UTC)" if since else ""
+        super().__init__(f"cell {cell} does not answer: {reason}{known}")
         self.cell = cell
         self.reason = reason
+        self.since = since
 
 
 class Busy(CellDown):
@@ -49,3 +57,7 @@ class BadValue(CellsError):
 
 class BadCell(CellsError):
     """A cell is described in a way that cannot work."""
+
+
+class NoRight(BadCell):
+    """The database account lacks a right that the statement needs."""

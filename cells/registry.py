@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from cells.database import Database, utcnow
-from cells.dbapi import check_url
+from cells.dbapi import check_nova_url, refuse_for_nova
 from cells.errors import BadCell, Exists, NotEmpty, NotMapped
 from cells.schema_api import cell_mappings, instance_mappings, request_specs
 from cells.types import CELL0_UUID, Cell, ServerMapping
@@ -46,10 +46,11 @@ def fill_template(url: str, base: str | None) -> str:
 class Registry:
     """Reads and writes cells and mappings; ``base_url`` fills templates, by nova the reader's ``[database]connection``.
 
-    Every method may raise CellDown for the API database itself.
+    Every method may raise CellDown for the API database itself. Raises BadCell for one that nova cannot use.
     """
 
     def __init__(self, api: Database, base_url: str | None = None) -> None:
+        refuse_for_nova(api.name, api.dialect)
         self.database = api
         self._base_url = base_url
 
@@ -57,6 +58,10 @@ class Registry:
         """Return all cells, cell0 and disabled ones included, in the order of their making."""
         with self.database.reader() as conn:
             return self._cells(conn)
+
+    def cells_by_id(self, conn: sa.Connection) -> dict[int, Cell]:
+        """Return all cells by the number that mappings have, read on a connection of the caller's."""
+        return {cell.id: cell for cell in self._cells(conn)}
 
     def cell(self, name_or_uuid: str) -> Cell:
         """Return a cell. Raises NotMapped, and BadCell for a name that several cells have (nova allows that)."""
@@ -69,7 +74,7 @@ class Registry:
     def add_cell(self, name: str, database_connection: str, transport_url: str = "none:///", disabled: bool = False,
                  uuid: str | None = None) -> Cell:  # fmt: skip
         """Write a new cell; the URL may be a template. Raises Exists, BadCell."""
-        check_url(name, fill_template(database_connection, self._base_url))
+        check_nova_url(name, fill_template(database_connection, self._base_url))
         row = {"uuid": uuid or str(uuids.uuid4()), "name": name, "transport_url": transport_url,
                "database_connection": database_connection, "disabled": disabled, "created_at": utcnow()}  # fmt: skip
 
@@ -88,7 +93,7 @@ class Registry:
                     transport_url: str | None = None, disabled: bool | None = None) -> Cell:  # fmt: skip
         """Change what is not None of a cell. Raises NotMapped, Exists, BadCell."""
         if database_connection is not None:
-            check_url(name or name_or_uuid, fill_template(database_connection, self._base_url))
+            check_nova_url(name or name_or_uuid, fill_template(database_connection, self._base_url))
         given = {"name": name, "database_connection": database_connection, "transport_url": transport_url,
                  "disabled": disabled}  # fmt: skip
         values = {key: value for key, value in given.items() if value is not None}

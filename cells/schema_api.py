@@ -160,7 +160,7 @@ key_pairs = sa.Table(
     sa.Column("user_id", sa.String(255), nullable=False),
     sa.Column("fingerprint", sa.String(255)),
     sa.Column("public_key", sa.Text),
-    sa.Column("type", sa.String(4), nullable=False, server_default=sa.text("'ssh'")),
+    sa.Column("type", sa.Enum("ssh", "x509"), nullable=False, server_default=sa.text("'ssh'")),
     sa.UniqueConstraint("user_id", "name", name="uniq_key_pairs0user_id0name"),
     **MYSQL,
 )

@@ -18,7 +18,8 @@ from cells.schema_cell import block_device_mapping, instance_faults, instances
 from cells.schema_cell import instance_system_metadata as system_metadata_rows
 from cells.types import Fault, Server
 
-__all__ = ["by_ids", "destroy", "find", "get", "insert", "replace_image", "set_fault", "update", "update_device"]
+__all__ = ["by_ids", "destroy", "find", "get", "insert", "replace_image", "set_fault", "update", "update_device",
+           "withdraw"]  # fmt: skip
 
 _SETTABLE = set(instances.c.keys()).difference({"id", "uuid", "deleted", "deleted_at", "created_at", "updated_at"})
 
@@ -143,6 +144,20 @@ def destroy(db: Database, uuid: str) -> bool:
             theirs = table.update().where(table.c.instance_uuid == uuid, table.c.deleted == 0)
             conn.execute(theirs.values(deleted=table.c.id, deleted_at=now))
         return bool(done)
+
+    return db.run(write)
+
+
+def withdraw(db: Database, uuid: str) -> bool:
+    """Remove all rows of a server that never ran in this cell and is to be written into another; False if none were.
+
+    ``nova/db/main/api.py:instance_destroy`` with hard_delete, as a move to another cell does there.
+    """
+
+    def write(conn: sa.Connection) -> bool:
+        for table in SATELLITES:
+            conn.execute(table.delete().where(table.c.instance_uuid == uuid))
+        return bool(conn.execute(instances.delete().where(instances.c.uuid == uuid)).rowcount)
 
     return db.run(write)
 

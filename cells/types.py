@@ -4,7 +4,7 @@
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 T = TypeVar("T")
 CELL0_UUID = "00000000-0000-0000-0000-000000000000"
@@ -161,6 +161,34 @@ class Down:
     cell: Cell
     reason: str
     since: dt.datetime
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How long a cell's answers of the last minute took, in seconds, and how many there were."""
+
+    count: int
+    last: float
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class CellState:
+    """What this process knows of a cell's database; ``since`` (naive UTC) and ``reason`` are those of an outage.
+
+    ``disabled`` is the operator's word and stands before the others; ``reason`` then still tells an outage.
+    ``in_use`` of ``size`` connections are taken. ``probes`` were made since it was found down.
+    """
+
+    cell: Cell
+    state: Literal["up", "slow", "down", "disabled"]
+    since: dt.datetime | None = None
+    reason: str = ""
+    answers: Answers | None = None
+    in_use: int = 0
+    size: int = 0
+    probes: int = 0
 
 
 @dataclass(frozen=True)

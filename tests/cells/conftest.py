@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real databases for the tests: SQLite files always, and the lab's MariaDB (``BFV_TEST_MARIADB`` has its URL)."""
 
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from cells import Database, create_api, create_cell
+from tests import databases
 
 DDL = Path(__file__).parent / "nova_ddl"
 
@@ -22,24 +20,8 @@ def dialect(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def database_url(dialect: str, tmp_path: Path) -> Iterator[Callable[[str], str]]:
     """Makes empty databases: a name in, a URL out."""
-    if dialect == "sqlite":
-        yield lambda name: f"sqlite:///{tmp_path}/{name}.db"
-        return
-    server = sa.make_url(os.environ["BFV_TEST_MARIADB"])
-    engine = sa.create_engine(server.set(database=""), isolation_level="AUTOCOMMIT")
-    made = []
-
-    def make(name: str) -> str:
-        made.append(f"bfv_{name}_{uuid.uuid4().hex[:12]}")
-        with engine.connect() as conn:
-            conn.execute(sa.text(f"CREATE DATABASE {made[-1]} CHARACTER SET utf8mb3"))
-        return server.set(database=made[-1]).render_as_string(hide_password=False)
-
-    yield make
-    with engine.connect() as conn:
-        for name in made:
-            conn.execute(sa.text(f"DROP DATABASE {name}"))
-    engine.dispose()
+    with databases.empty(dialect, tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

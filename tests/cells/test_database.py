@@ -10,12 +10,20 @@ from contextlib import contextmanager, suppress
 import pytest
 import sqlalchemy as sa
 
-from cells import BadCell, BadValue, Busy, CellDown, Database
+from cells import BadCell, BadValue, Busy, CellDown, Database, Registry
+from cells.dbapi import check_nova_url
+from tests.tcpports import Proxy
 
 PASSWORD = "s3cret-Pa55"
 METADATA = sa.MetaData()
 ITEMS = sa.Table("items", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(20)),
                  mysql_charset="utf8mb3")  # fmt: skip
+
+
+@pytest.fixture(params=["sqlite", *(pytest.param(each, marks=pytest.mark.lab) for each in ("mariadb", "postgresql"))])
+def dialect(request) -> str:
+    """PostgreSQL too: no home for nova's tables, but one for our own."""
+    return request.param
 
 
 @pytest.fixture
@@ -342,7 +350,9 @@ def test_a_connection_lost_in_a_commit_is_down_and_not_repeated(arrives, databas
         calls.append(1)
         rename(conn, 1, "eins")
 
-    with cutting_proxy(url.host, url.port or 3306, b"COMMIT", armed, forward=arrives) as port:
+    # PostgreSQL ends it with a zero, and begins with READ COMMITTED.
+    commit = b"COMMIT\0" if database.dialect == "postgresql" else b"COMMIT"
+    with cutting_proxy(url.host, url.port or 3306, commit, armed, forward=arrives) as port:
         through = open_database("cell9", url.set(port=port, host="127.0.0.1").render_as_string(hide_password=False))
         with pytest.raises(CellDown) as caught:
             through.run(write)
@@ -355,8 +365,12 @@ def test_a_connection_lost_in_a_commit_is_down_and_not_repeated(arrives, databas
 def test_a_value_that_does_not_fit_is_no_outage(database):
     if database.dialect == "sqlite":
         pytest.skip("SQLite looks at no lengths")
-    for name in ("x" * 21, "\N{GRINNING FACE}"):
-        with pytest.raises(BadValue, match="name"), database.writer() as conn:
+    # All characters fit into PostgreSQL, and it names no column.
+    names, why = ("x" * 21, "\N{GRINNING FACE}"), "name"
+    if database.dialect == "postgresql":
+        names, why = names[:1], "too long"
+    for name in names:
+        with pytest.raises(BadValue, match=why), database.writer() as conn:
             rename(conn, 1, name)
 
 
@@ -411,3 +425,71 @@ def test_a_mysql_driver_that_is_not_installed_is_replaced_by_the_other(driver, m
     url = mariadb.set(drivername=f"mysql{driver}").render_as_string(hide_password=False)
     with open_database("cell1", url).reader() as conn:
         assert conn.execute(sa.text("SELECT 1")).scalar() == 1
+
+
+# PostgreSQL
+
+
+@pytest.fixture
+def postgresql() -> sa.URL:
+    return sa.make_url(os.environ["BFV_TEST_POSTGRESQL"])
+
+
+def postgresql_url(port: int) -> str:
+    return f"postgresql://bfv:{PASSWORD}@127.0.0.1:{port}/bfv"
+
+
+def test_a_postgresql_port_that_refuses_is_down_at_once(open_database):
+    with listening() as port:
+        pass
+    assert_down_within(open_database("cell9", postgresql_url(port)), 2)
+
+
+def test_a_postgresql_port_that_accepts_and_never_answers_is_down_within_the_connect_time_out(open_database):
+    with listening() as port:
+        assert_down_within(open_database("cell9", postgresql_url(port), connect_timeout=2, statement_timeout=30), 4)
+
+
+def test_postgresql_is_no_home_for_novas_tables():
+    with pytest.raises(BadCell, match=r"\[database\] connection") as caught:
+        check_nova_url("cell1", postgresql_url(1))
+    assert PASSWORD not in str(caught.value)
+    api = Database("api", postgresql_url(1))
+    with pytest.raises(BadCell, match="MySQL, MariaDB or SQLite"):
+        Registry(api)
+
+
+@pytest.mark.lab
+def test_a_wrong_password_of_postgresql_is_down_and_stays_unsaid(postgresql, open_database):
+    assert "password" in assert_down_within(open_database("cell9", postgresql_url(postgresql.port or 5432)), 4).reason
+
+
+@pytest.mark.lab
+def test_a_statement_of_postgresql_that_hangs_is_ended_by_the_server(postgresql, open_database):
+    database = open_database("cell9", postgresql.render_as_string(hide_password=False), statement_timeout=1)
+    started = time.monotonic()
+    with pytest.raises(CellDown, match="statement timeout"), database.reader() as conn:
+        conn.execute(sa.text("SELECT pg_sleep(20)"))
+    assert 0.9 < time.monotonic() - started < 3
+    with database.reader() as conn:
+        assert conn.execute(sa.text("SELECT 1")).scalar() == 1
+
+
+@pytest.mark.lab
+def test_a_postgresql_that_freezes_is_down_although_it_can_end_nothing_itself(postgresql, open_database):
+    with Proxy(postgresql.host, postgresql.port) as proxy:
+        url = postgresql.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+        database = open_database("cell9", url, statement_timeout=1, connect_timeout=2)
+
+        def freeze_within(conn):
+            conn.execute(sa.text("SELECT 1"))
+            proxy.freeze()
+            conn.execute(sa.text("SELECT 2"))
+
+        started = time.monotonic()
+        with pytest.raises(CellDown, match="no answer within 2 seconds"):
+            database.run(freeze_within)
+        assert time.monotonic() - started < 5
+        proxy.thaw()
+        with database.reader() as conn:
+            assert conn.execute(sa.text("SELECT 3")).scalar() == 3

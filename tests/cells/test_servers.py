@@ -239,6 +239,19 @@ def test_destroying_deletes_softly_as_nova_does(cell, server):
     assert servers.get(cell, other.uuid) == other
 
 
+def test_a_withdrawn_server_leaves_no_row_and_can_be_written_again(cell, server):
+    other = make()
+    servers.insert(cell, other)
+
+    assert servers.withdraw(cell, server.uuid)
+
+    assert [rows(cell, table, server.uuid) for table in ALL] == [[]] * len(ALL)
+    assert not servers.withdraw(cell, server.uuid)
+    assert servers.get(cell, other.uuid) == other
+    assert servers.insert(cell, server)
+    assert servers.get(cell, server.uuid) == server
+
+
 def test_destroying_again_changes_nothing(cell, server):
     servers.destroy(cell, server.uuid)
     before = [rows(cell, table, server.uuid) for table in ALL]

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one statement that reads all that a list shows of many servers of a cell.
+
+A statement for each table costs its round trip in every cell; sub-selects cost an index look-up in the one that is
+under way. What is only passed on leaves the database as JSON text.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
+
+from cells.listing.values import Brief, Detail
+from cells.schema_cell import (
+    block_device_mapping,
+    instance_extra,
+    instance_faults,
+    instance_info_caches,
+    instance_metadata,
+    instance_system_metadata,
+    instances,
+    tags,
+)
+
+_COLUMNS = [instances.c[each.name] for each in fields(Detail) if each.name in instances.c]
+BRIEF = [instances.c[each.name] for each in fields(Brief) if each.name in instances.c]
+# NULL in an old row means False (nova/db/main/api.py:instance_get_all_by_filters_sort).
+NOT_HIDDEN = sa.or_(instances.c.hidden.is_(None), instances.c.hidden.is_(sa.false()))
+NOT_SOFT_DELETED = sa.or_(instances.c.vm_state.is_(None), instances.c.vm_state != "soft-delete")
+LIVE = (instances.c.deleted == 0, NOT_SOFT_DELETED, NOT_HIDDEN)
+
+
+def read(conn: sa.Connection, cell: str, uuids: Sequence[str], *, detail: bool = True,
+         where: Sequence[ColumnElement[bool]] = LIVE) -> dict[str, Detail | Brief]:  # fmt: skip
+    """Return the servers of these ids by id, without those that do not fulfil ``where``.
+
+    By default that is what nova lists: no deleted ones, no soft-deleted ones, no hidden twins of a move between cells.
+    """
+    if not uuids:
+        return {}
+    dialect = conn.dialect.name
+    statement = _of_live(dialect, detail) if where is LIVE else _statement(dialect, detail).where(*where)
+    rows = conn.execute(statement, {"uuids": uuids})
+    kind: Any = Detail if detail else Brief
+    return {entry.uuid: entry for entry in (kind(cell, *row) for row in rows)}
+
+
+@functools.cache
+def _of_live(dialect: str, detail: bool) -> sa.Select[Any]:
+    # To put a statement together takes as long as to run it for one server.
+    return _statement(dialect, detail).where(*LIVE)
+
+
+@functools.cache
+def _statement(dialect: str, detail: bool) -> sa.Select[Any]:
+    columns = [*_COLUMNS, *_satellites(dialect)] if detail else BRIEF
+    query = sa.select(*columns).where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
+    if detail:
+        query = query.select_from(instances.outerjoin(instance_faults, instance_faults.c.id == _latest_fault()))
+    return query
+
+
+def _satellites(dialect: str) -> list[ColumnElement[Any]]:
+    sqlite = dialect == "sqlite"
+    pairs, strings = (
+        (sa.func.json_group_object, sa.func.json_group_array)
+        if sqlite
+        else (sa.func.json_objectagg, sa.func.json_arrayagg)
+    )
+    metadata = _of(instance_metadata, pairs(instance_metadata.c.key, instance_metadata.c.value),
+                   instance_metadata.c.deleted == 0, instance_metadata.c.key.is_not(None))  # fmt: skip
+    of_tags = sa.select(strings(tags.c.tag)).where(tags.c.resource_id == instances.c.uuid).scalar_subquery()
+    return [
+        sa.func.coalesce(_newest(instance_extra, instance_extra.c.flavor), _flavor_of_columns()),
+        _newest(instance_extra, instance_extra.c.trusted_certs),
+        sa.func.coalesce(_newest(instance_info_caches, instance_info_caches.c.network_info), "[]"),
+        sa.func.coalesce(metadata, "{}"),
+        sa.func.coalesce(of_tags, "[]"),
+        _volumes(sqlite),
+        sa.case((instances.c.locked, _newest(instance_system_metadata, instance_system_metadata.c.value,
+                                             instance_system_metadata.c.key == "locked_reason"))),
+        instance_faults.c.code,
+        instance_faults.c.message,
+        instance_faults.c.details,
+        instance_faults.c.created_at,
+    ]  # fmt: skip
+
+
+def _of(table: Any, what: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
+    return sa.select(what).where(table.c.instance_uuid == instances.c.uuid, *conditions).scalar_subquery()
+
+
+def _newest(table: sa.Table, column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
+    # Whether it is deleted does not count: with its server the row is deleted too, and still tells what it was.
+    query = sa.select(column).where(table.c.instance_uuid == instances.c.uuid, *conditions)
+    return query.order_by(table.c.id.desc()).limit(1).scalar_subquery()
+
+
+def _latest_fault() -> ColumnElement[Any]:
+    # The highest id is the latest (nova/db/main/api.py:instance_fault_get_by_instance_uuids); which servers show one:
+    # nova/api/openstack/compute/views/servers.py:_fault_statuses.
+    latest = _of(instance_faults.alias("faults"), sa.literal_column("MAX(faults.id)"),
+                 sa.literal_column("faults.deleted") == 0)  # fmt: skip
+    return sa.case((instances.c.vm_state.in_(["error", "deleted"]), latest))
+
+
+def _volumes(sqlite: bool) -> ColumnElement[Any]:
+    devices = block_device_mapping
+    flag = sa.case((devices.c.delete_on_termination, "true"), else_="false")
+    parts = ('{"id": ', sa.func.json_quote(devices.c.volume_id), ', "delete_on_termination": ', flag, "}")
+    one = _text(*parts)
+    query = sa.select(one.label("one")).where(
+        devices.c.instance_uuid == instances.c.uuid, devices.c.deleted == 0, devices.c.volume_id.is_not(None)
+    )
+    if sqlite:
+        # Before 3.44 it cannot order an aggregate but keeps the order of what it aggregates; MySQL is the other way.
+        ordered = query.order_by(devices.c.id).correlate(instances).subquery()
+        query = sa.select(sa.func.group_concat(ordered.c.one))
+    else:
+        query = query.with_only_columns(sa.func.group_concat(one.op("ORDER BY")(devices.c.id)))
+    return _text("[", sa.func.coalesce(query.scalar_subquery(), ""), "]")
+
+
+def _text(*parts: Any) -> ColumnElement[Any]:
+    return functools.reduce(lambda left, right: left.concat(right), (sa.type_coerce(part, sa.String) for part in parts))
+
+
+def _flavor_of_columns() -> ColumnElement[Any]:
+    # A row whose instance_extra is lost still has its sizes.
+    c, make = instances.c, sa.func.json_object
+    data = make("id", c.instance_type_id, "vcpus", c.vcpus, "memory_mb", c.memory_mb, "root_gb", c.root_gb,
+                "ephemeral_gb", c.ephemeral_gb)  # fmt: skip
+    return make("cur", make("nova_object.data", data))

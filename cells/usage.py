@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a project's servers take, counted in the cells; and where a cell is down, by what was asked for.
+
+``nova/quota.py:_instances_cores_ram_count``: all rows that are not deleted, not soft-deleted and not hidden, those in
+cell0 included. Nova counts a cell that is down as nothing; here the caller is told of it and must decide.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from cells import encode
+from cells.database import Database
+from cells.schema_api import instance_mappings, request_specs
+from cells.schema_cell import instances
+
+_LIVE = sa.or_(instance_mappings.c.queued_for_delete.is_(None), instance_mappings.c.queued_for_delete.is_(sa.false()))
+# vm_states.SOFT_DELETED
+_SOFT_DELETED = "soft-delete"
+_COUNTED = sa.and_(
+    instances.c.deleted == 0,
+    sa.or_(instances.c.vm_state.is_(None), instances.c.vm_state != _SOFT_DELETED),
+    sa.or_(instances.c.hidden.is_(None), instances.c.hidden.is_(sa.false())),
+)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Servers, their vcpus, and their memory in MiB; named as nova's limits are."""
+
+    instances: int = 0
+    cores: int = 0
+    ram: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.instances + other.instances, self.cores + other.cores, self.ram + other.ram)
+
+
+ByUser = Mapping[str, Usage]
+
+
+def total(usages: Iterable[Usage]) -> Usage:
+    """Return the sum."""
+    return sum(usages, Usage())
+
+
+def merged(parts: Iterable[ByUser]) -> dict[str, Usage]:
+    """Return the sum for each user."""
+    found: dict[str, Usage] = {}
+    for part in parts:
+        for user, usage in part.items():
+            found[user] = found.get(user, Usage()) + usage
+    return found
+
+
+def in_cell(cell: Database, project_id: str, without: Collection[str] = ()) -> dict[str, Usage]:
+    """Return what each user of a project has in one cell, but for these servers; one statement. Raises CellDown."""
+    query = sa.select(
+        instances.c.user_id,
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(instances.c.vcpus), 0),
+        sa.func.coalesce(sa.func.sum(instances.c.memory_mb), 0),
+    ).where(instances.c.project_id == project_id, _COUNTED)
+    if without:
+        query = query.where(instances.c.uuid.not_in(without))
+    with cell.reader() as conn:
+        rows = conn.execute(query.group_by(instances.c.user_id))
+        return {user or "": Usage(number, int(cores), int(ram)) for user, number, cores, ram in rows}
+
+
+def asked_for(api: Database, project_id: str, cell_id: int, without: Collection[str] = (),
+              with_deleted: Collection[str] = ()) -> dict[str, Usage]:  # fmt: skip
+    """Return what each user has in a cell by the requests in the API database, for a cell that does not answer.
+
+    Counted is each server that no delete was accepted for, or that is in ``with_deleted``, with the flavor it was
+    asked for. That is exact where nothing happened since; of nova's servers one that is being resized counts with the
+    flavor that it will have, and one whose delete failed does not count. Raises CellDown.
+    """
+    maps = instance_mappings
+    live = sa.or_(_LIVE, maps.c.instance_uuid.in_(with_deleted)) if with_deleted else _LIVE
+    query = (
+        sa.select(maps.c.user_id, request_specs.c.spec)
+        .outerjoin_from(maps, request_specs, request_specs.c.instance_uuid == maps.c.instance_uuid)
+        .where(maps.c.project_id == project_id, maps.c.cell_id == cell_id, live)
+    )
+    if without:
+        query = query.where(maps.c.instance_uuid.not_in(without))
+    with api.reader() as conn:
+        return merged(_asked(user, text) for user, text in conn.execute(query))
+
+
+def cells_of(api: Database, project_id: str) -> dict[int, bool]:
+    """Return the id of each cell that a project has mappings in, and whether any of these servers is not deleted.
+
+    ``nova/objects/cell_mapping.py:CellMappingList.get_by_project_id`` takes all of them: a server whose delete failed
+    is there, too. Raises CellDown.
+    """
+    live = sa.func.max(sa.case((_LIVE, 1), else_=0))
+    query = sa.select(instance_mappings.c.cell_id, live).where(
+        instance_mappings.c.project_id == project_id, instance_mappings.c.cell_id.is_not(None)
+    )
+    with api.reader() as conn:
+        return {cell: bool(any_live) for cell, any_live in conn.execute(query.group_by(instance_mappings.c.cell_id))}
+
+
+def servers_in(cell: Database, project_id: str) -> set[str]:
+    """Return the servers of a project that have a row in a cell, all that are not deleted. Raises CellDown."""
+    query = sa.select(instances.c.uuid).where(instances.c.project_id == project_id, instances.c.deleted == 0)
+    with cell.reader() as conn:
+        return set(conn.execute(query).scalars())
+
+
+def mapped(api: Database, project_id: str) -> dict[str, tuple[int | None, bool]]:
+    """Return the id of each mapped server's cell, and whether a delete was accepted for it. Raises CellDown."""
+    maps = instance_mappings
+    query = sa.select(maps.c.instance_uuid, maps.c.cell_id, maps.c.queued_for_delete)
+    with api.reader() as conn:
+        rows = conn.execute(query.where(maps.c.project_id == project_id))
+        return {uuid: (cell, bool(deleted)) for uuid, cell, deleted in rows}
+
+
+def _asked(user_id: str | None, text: str | None) -> dict[str, Usage]:
+    if text is None:
+        return {user_id or "": Usage(instances=1)}
+    spec = encode.read_request_spec(json.loads(text))
+    return {user_id or spec.user_id or "": Usage(1, spec.flavor.vcpus, spec.flavor.memory_mb)}
