@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a handler gets and gives: one request with all that was checked about it, and what is answered."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bfv.api.bodies import Schema
+from bfv.api.policies import Policy
+from bfv.cloud import Cloud
+from bfv.types import Caller
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that may be answered; ``version`` is the minor number, ``base`` the URL before /v2.1 in links."""
+
+    cloud: Cloud
+    policy: Policy
+    caller: Caller
+    version: int
+    ids: Mapping[str, str]
+    query: Mapping[str, list[str]]
+    body: Any
+    base: str
+    path: str
+
+    def allows(self, rule: str) -> bool:
+        """Return whether the policy lets the caller do something beside the call itself."""
+        return self.policy.allows(rule, self.caller)
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller is an admin."""
+        return "admin" in self.caller.roles
+
+    def asked(self, name: str) -> str | None:
+        """Return an argument of the query, the first of several."""
+        return self.query.get(name, [None])[0]
+
+    def url(self, path: str) -> str:
+        """Return the URL of a path below /v2.1."""
+        return f"{self.base}/v2.1{path}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a handler answers; ``code`` None is the route's."""
+
+    body: Json | None = None
+    code: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Route:
+    """A call of the API as data. ``action`` is the key of the body where many share a path."""
+
+    method: str
+    path: str
+    handler: Callable[[Call], Answer]
+    policy: str
+    code: int = 200
+    body: Schema | None = None
+    query: Schema | None = None
+    action: str | None = None
+    since: int = 1
+    until: int | None = None
+
+    def serves(self, version: int) -> bool:
+        """Return whether the call is there in a microversion."""
+        return self.since <= version and (self.until is None or version <= self.until)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may call what: nova's names and defaults of rules, so that an operator's policy.yaml keeps its meaning.
+
+``etc/policy.yaml.sample`` is made of these. Whose server it is, is asked before a rule counts: another project's is
+not found.
+"""
+
+from typing import Any
+
+from oslo_config import cfg
+from oslo_policy import policy
+
+from bfv.api.faults import Fault
+from bfv.types import Caller
+
+API = "os_compute_api"
+ADMIN, ANYBODY = "rule:context_is_admin", "@"
+MEMBER, READER = "rule:project_member_or_admin", "rule:project_reader_or_admin"
+SERVICE = "role:service"
+# nova/policies/base.py
+BASE = (
+    ("context_is_admin", "role:admin", "Who is an admin."),
+    ("project_member_api", "role:member and project_id:%(project_id)s", "Who may change what a project has."),
+    ("project_reader_api", "role:reader and project_id:%(project_id)s", "Who may see what a project has."),
+    ("project_member_or_admin", "rule:project_member_api or rule:context_is_admin", "Members and admins."),
+    ("project_reader_or_admin", "rule:project_reader_api or rule:context_is_admin", "Readers and admins."),
+)
+# nova/policies/*.py: name, default, what it lets do, operations.
+RULES: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
+    ("servers:index", READER, "List servers.", (("GET", "/servers"),)),
+    ("servers:detail", READER, "List servers with details.", (("GET", "/servers/detail"),)),
+    ("servers:index:get_all_tenants", ADMIN, "List servers of all projects.", (("GET", "/servers"),)),
+    ("servers:detail:get_all_tenants", ADMIN, "The same with details.", (("GET", "/servers/detail"),)),
+    ("servers:show", READER, "Show a server.", (("GET", "/servers/{server_id}"),)),
+    ("servers:create", MEMBER, "Create a server.", (("POST", "/servers"),)),
+    ("servers:delete", MEMBER, "Delete a server.", (("DELETE", "/servers/{server_id}"),)),
+    ("servers:rebuild", MEMBER, "Rebuild a server.", (("POST", "/servers/{server_id}/action (rebuild)"),)),
+    ("servers:start", MEMBER, "Switch a server on.", (("POST", "/servers/{server_id}/action (os-start)"),)),
+    ("servers:stop", MEMBER, "Switch a server off.", (("POST", "/servers/{server_id}/action (os-stop)"),)),
+    ("servers:reboot", MEMBER, "Restart a server.", (("POST", "/servers/{server_id}/action (reboot)"),)),
+    ("os-extended-server-attributes", ADMIN, "See the host of a server and what else is told to admins.",
+     (("GET", "/servers/{id}"), ("GET", "/servers/detail"))),
+    ("os-flavor-extra-specs:index", READER, "List the extra specs of a flavor, also within servers and flavors.",
+     (("GET", "/flavors/{flavor_id}/os-extra_specs"),)),
+    ("os-flavor-extra-specs:show", READER, "Show one of them.",
+     (("GET", "/flavors/{flavor_id}/os-extra_specs/{flavor_extra_spec_key}"),)),
+    ("flavors", ANYBODY, "List and show flavors.", (("GET", "/flavors"), ("GET", "/flavors/{flavor_id}"))),
+    ("limits", ANYBODY, "Show the limits of one's project.", (("GET", "/limits"),)),
+    ("limits:other_project", ADMIN, "Show those of another project.", (("GET", "/limits?tenant_id={project_id}"),)),
+    ("extensions", ANYBODY, "List and show extensions.", (("GET", "/extensions"),)),
+    ("os-availability-zone:list", ANYBODY, "List availability zones.", (("GET", "/os-availability-zone"),)),
+    ("os-server-external-events:create", SERVICE, "Tell of events of other services.",
+     (("POST", "/os-server-external-events"),)),
+)  # fmt: skip
+
+
+def list_rules() -> list[Any]:
+    """Return all rules with their defaults, for oslo.policy and its generators."""
+    base = [policy.RuleDefault(name, check, description=text) for name, check, text in BASE]
+    return base + [
+        policy.DocumentedRuleDefault(
+            name=f"{API}:{name}",
+            check_str=check,
+            description=text,
+            operations=[{"method": method, "path": path} for method, path in operations],
+            scope_types=["project"],
+        )
+        for name, check, text, operations in RULES
+    ]
+
+
+class Policy:
+    """The rules as the operator's ``[oslo_policy] policy_file`` has them, over the defaults."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._enforcer = policy.Enforcer(conf)
+        self._enforcer.register_defaults(list_rules())
+        self._enforcer.load_rules()
+
+    def allows(self, name: str, caller: Caller) -> bool:
+        """Return whether a rule lets the caller do it in its own project."""
+        creds = {"roles": list(caller.roles), "project_id": caller.project_id, "user_id": caller.user_id}
+        target = {"project_id": caller.project_id, "user_id": caller.user_id}
+        return bool(self._enforcer.authorize(f"{API}:{name}", target, creds))
+
+    def check(self, name: str, caller: Caller) -> None:
+        """Raise Fault 403, in nova's words, unless a rule lets the caller do it."""
+        if not self.allows(name, caller):
+            raise Fault(403, f"Policy doesn't allow {API}:{name} to be performed.")

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bfv serve` as a process: it ends requests in flight, and the next one goes on with what the last one left."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+import requests
+
+from bfv import config
+from bfv.api.service import Service
+from bfv.cloud import Cloud
+from tests import sites
+from tests.api.conftest import Door, world_with_hosts
+
+SLOW = {"creating": {"seconds": 1.5}}
+
+
+@pytest.fixture
+def own_world(site, tmp_path):
+    return world_with_hosts(site, tmp_path)
+
+
+class Process:
+    """A running `bfv serve`."""
+
+    def __init__(self, world, log):
+        environment = {**os.environ, "PYTHONPATH": str(sites.ROOT), "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, "-m", "bfv", "--config-file", str(world.config), "serve", "--port", "0"]
+        self.log = log
+        self._errors = log.open("w")
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment, cwd=world.home
+        )
+        line = self.process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, (line, log.read_text())
+        self.door = Door(world, found[0])
+
+    def end(self, number=signal.SIGTERM):
+        """End it by a signal and return its exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(40)
+        self.process.stdout.close()
+        self._errors.close()
+        return code
+
+
+@pytest.fixture
+def serve(own_world, tmp_path):
+    started = []
+
+    def start():
+        started.append(Process(own_world, tmp_path / f"log{len(started)}"))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.end(signal.SIGKILL)
+
+
+def test_a_killed_boot_is_finished_by_the_next_process_which_logs_requests_and_no_secrets(serve, site, image):
+    requests.put(f"{site.control_url}/pace", json=SLOW, timeout=10)
+    first = serve()
+    server_id = first.door.boot(image, adminPass="s3cret-pass", user_data="czNjcmV0")
+    first.end(signal.SIGKILL)
+    requests.put(f"{site.control_url}/pace", json={}, timeout=10)
+    second = serve()
+    shown = second.door.running(server_id)
+    assert len(shown["os-extended-volumes:volumes_attached"]) == 1
+    request_id = second.door("GET", f"/servers/{server_id}?x=y").headers["x-openstack-request-id"]
+    second.door("GET", "/fla%0avors", headers={"X-User-Id": "evil"}, user=None)
+    assert second.door("DELETE", f"/servers/{server_id}").status_code == 204
+    second.door.gone(server_id)
+    assert second.end() == 0
+    text = second.log.read_text()
+    assert re.search(rf"{request_id} user \w+ project \w+ GET /v2.1/servers/{server_id} 200 \d+ ms\n", text)
+    assert "GET /v2.1/fla\\nvors 401" in text
+    for secret in ("s3cret-pass", "czNjcmV0", second.door.token("demo"), "labsvc", "Traceback", "SELECT", "evil"):
+        assert secret not in text
+
+
+def test_a_stop_lets_a_request_in_flight_end_and_takes_no_other(own_world, site, image):
+    cloud = Cloud(config.load(own_world.config), None)
+    service = Service(cloud, "127.0.0.1", 0)
+    service.start()
+    door = Door(own_world, service.url)
+    door.token("demo")
+    # The image is looked at within the request.
+    rule = {"kind": "late", "method": "GET", "path": f"/images/{image}", "seconds": 1.0}
+    requests.post(f"{site.control_url}/faults", json=rule, timeout=10).raise_for_status()
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(door.boot(image)))
+    thread.start()
+    sites.until(lambda: requests.get(f"{site.control_url}/faults", timeout=10).json()["faults"][0]["hit"])
+    service.stop()
+    thread.join(10)
+    assert len(answers) == 1
+    with pytest.raises(requests.ConnectionError):
+        door("GET", "/flavors")
+    cloud.close(10)
+    requests.delete(f"{site.control_url}/faults", timeout=10)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers over HTTP: made, shown, listed in pages, switched off and on, rebuilt and deleted."""
+
+import pytest
+import requests
+
+from tests import sites
+
+
+@pytest.fixture(scope="module")
+def server_id(door, image):
+    """A server of demo's that runs."""
+    made = door.boot(image, metadata={"a": "b"}, description="what for", availability_zone="nova")
+    door.running(made)
+    yield made
+    door("DELETE", f"/servers/{made}")
+    door.gone(made)
+
+
+def act(door, server_id, **body):
+    answer = door("POST", f"/servers/{server_id}/action", body, version="2.96")
+    return answer.status_code
+
+
+def test_a_server_says_what_it_was_asked_to_be(door, server_id):
+    shown = door.show(server_id)
+    assert (shown["status"], shown["metadata"], shown["description"]) == ("ACTIVE", {"a": "b"}, "what for")
+    assert (shown["image"], shown["pinned_availability_zone"]) == ("", "nova")
+    assert len(shown["os-extended-volumes:volumes_attached"]) == 1
+    assert shown["flavor"]["original_name"] == "tiny"
+    assert shown["links"][0]["href"] == f"{door.url}/servers/{server_id}"
+    assert not [key for key in shown if key.startswith("OS-EXT-SRV-ATTR") and key != "OS-EXT-SRV-ATTR:hostname"]
+
+
+def test_admins_see_where_a_server_is_and_others_the_sameness_of_hosts(door, server_id):
+    seen = door.show(server_id, user="admin")
+    assert seen["OS-EXT-SRV-ATTR:host"].startswith("cell")
+    assert seen["hostId"] == door.show(server_id)["hostId"]
+    assert seen["OS-EXT-SRV-ATTR:host"] not in seen["hostId"]
+
+
+def test_a_server_is_switched_off_on_and_restarted(door, server_id):
+    assert act(door, server_id, **{"os-start": None}) == 409
+    assert act(door, server_id, **{"os-stop": None}) == 202
+    sites.until(lambda: door.show(server_id)["status"] == "SHUTOFF", 30)
+    assert act(door, server_id, reboot={"type": "SOFT"}) == 409
+    assert act(door, server_id, **{"os-start": None}) == 202
+    door.running(server_id)
+    assert act(door, server_id, reboot={"type": "hard"}) == 202
+    door.running(server_id)
+    assert act(door, server_id, reboot={"type": "warm"}) == 400
+
+
+def test_a_server_is_rebuilt_and_keeps_its_volume(door, site, server_id):
+    (volume,) = door.show(server_id)["os-extended-volumes:volumes_attached"]
+    other = site.upload(b"y" * (1 << 20))
+    answer = door("POST", f"/servers/{server_id}/action", {"rebuild": {"imageRef": other}}, version="2.93")
+    assert answer.status_code == 202
+    assert answer.json()["server"]["id"] == server_id
+    assert answer.headers["Location"] == f"{door.url}/servers/{server_id}"
+    door.running(server_id)
+    assert door.show(server_id)["os-extended-volumes:volumes_attached"] == [volume]
+    held = site.call("admin", "GET", f"{site.volume_url}/volumes/{volume['id']}").json()["volume"]
+    assert held["volume_image_metadata"]["image_id"] == other
+
+
+def test_an_explicit_root_is_made_as_it_is_asked_for(door, site, image):
+    root = {"source_type": "image", "uuid": image, "destination_type": "volume", "boot_index": 0, "volume_size": "3",
+            "delete_on_termination": False}  # fmt: skip
+    made = door.boot("", block_device_mapping_v2=[root])
+    (volume,) = door.running(made)["os-extended-volumes:volumes_attached"]
+    assert volume["delete_on_termination"] is False
+    assert door("DELETE", f"/servers/{made}").status_code == 204
+    door.gone(made)
+    kept = site.call("demo", "GET", f"{site.volume_url}/volumes/{volume['id']}").json()["volume"]
+    assert kept["size"] == 3
+    site.call("demo", "DELETE", f"{site.volume_url}/volumes/{volume['id']}")
+
+
+def test_the_networks_and_the_password_are_kept_for_the_host(door, image):
+    made = door("POST", "/servers", version="2.96", body={"server": {
+        "name": "x", "imageRef": image, "flavorRef": "tiny", "adminPass": "s3cret", "networks": [{"uuid": made_up}],
+        "security_groups": [{"name": "strict"}],
+    }}).json()["server"]  # fmt: skip
+    assert made["adminPass"] == "s3cret"
+    assert made["security_groups"] == [{"name": "strict"}]
+    (intent,) = door.cloud.parts.journal.of_server(made["id"])
+    assert intent.request["boot"]["networks"] == [{"uuid": made_up}]
+    assert intent.request["boot"]["security_groups"] == ["strict"]
+    assert "s3cret" not in str(intent.request)
+    door.running(made["id"])
+    door("DELETE", f"/servers/{made['id']}")
+    door.gone(made["id"])
+
+
+made_up = "11111111-2222-4333-8444-555555555555"
+
+
+def test_pages_have_each_server_once_and_links_that_lead_on(door, image):
+    made = [door.boot(image) for _ in range(3)]
+    seen, url = [], f"{door.url}/servers?limit=2"
+    while url:
+        answer = door("GET", url).json()
+        seen += [each["id"] for each in answer["servers"]]
+        assert len(answer["servers"]) <= 2
+        url = answer.get("servers_links", [{}])[0].get("href")
+    assert [each for each in seen if each in made] == made[::-1]
+    assert len(seen) == len(set(seen))
+    for server_id in made:
+        door("DELETE", f"/servers/{server_id}")
+    for server_id in made:
+        door.gone(server_id)
+
+
+def test_a_service_that_is_away_is_503(door, site, image):
+    rule = {"kind": "status_before", "path": "/v2/images/", "times": 20, "status": 503}
+    requests.post(f"{site.control_url}/faults", json=rule, timeout=10).raise_for_status()
+    body = {"server": {"name": "x", "imageRef": image, "flavorRef": "tiny", "networks": "none"}}
+    answer = door("POST", "/servers", body, version="2.96")
+    requests.delete(f"{site.control_url}/faults", timeout=10)
+    assert answer.status_code == 503
+    assert "Retry-After" in answer.headers
+
+
+def test_events_reach_who_listens_each_by_itself(door, server_id):
+    heard = []
+    door.cloud.listeners.append(heard.append)
+    events = [
+        {"server_uuid": server_id, "name": "network-vif-plugged", "tag": "port"},
+        {"server_uuid": "00000000-dead-4eef-8000-000000000000", "name": "network-changed"},
+    ]
+    part = door("POST", "/os-server-external-events", {"events": events}, user="bfv")
+    whole = door("POST", "/os-server-external-events", {"events": events[:1]}, user="bfv")
+    door.cloud.listeners.remove(heard.append)
+    assert (part.status_code, whole.status_code) == (207, 200)
+    assert [each["code"] for each in part.json()["events"]] == [200, 404]
+    assert [(each.server_id, each.name, each.tag) for each in heard] == [(server_id, "network-vif-plugged", "port")] * 2
