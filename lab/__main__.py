@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from lab import driver, install, process, report
+from lab import driver, install, nova, process, report
 from lab.process import Service
 from lab.settings import LabError
 
@@ -39,8 +39,13 @@ def main() -> int:
         fault.add_argument(
             "service", choices=sorted(driver.SERVICES), metavar="SERVICE", help=", ".join(driver.SERVICES)
         )
+    installs = commands.add_parser("nova-install", help="a real nova from the package index, for tests and benchmarks")
+    installs.add_argument("release", nargs="?", default=nova.NEWEST, choices=nova.RELEASES)
     arguments = parser.parse_args()
     try:
+        if arguments.command == "nova-install":
+            nova.install(arguments.release)
+            return 0
         if arguments.command in FAULTS:
             return inject(arguments.command, driver.SERVICES[arguments.service])
         return run_command(arguments.command)

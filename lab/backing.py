@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the OpenStack services lean on: MariaDB, RabbitMQ and memcached, private to the lab."""
+"""What the services lean on: MariaDB, RabbitMQ and memcached, private to the lab; and PostgreSQL for bfv alone."""
 
 import shutil
 import socket
+from pathlib import Path
 
 from lab.process import Service, port_open, run, start, wait
 from lab.settings import (
@@ -14,10 +15,14 @@ from lab.settings import (
     PORTS,
     LabError,
     render,
+    write,
 )
 
 MARIADB_ROOT = LAB / "mariadb"
 MARIADB_CONF = MARIADB_ROOT / "my.cnf"
+POSTGRESQL_ROOT = LAB / "postgresql"
+# PostgreSQL refuses to run as root; the package has made this user.
+AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
 RABBIT_ROOT = LAB / "rabbitmq"
 RABBIT_ENV = {
     "HOME": str(RABBIT_ROOT),
@@ -63,11 +68,38 @@ def mariadb_answers() -> bool:
     return True
 
 
+def postgresql(program: str) -> Path:
+    """A program of the newest PostgreSQL installed; Debian keeps most of them out of PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: int(path.parts[-3]))
+    return found[-1] if found else Path(program)
+
+
+def postgresql_answers() -> bool:
+    try:
+        run("postgresql-ping", [postgresql("pg_isready"), "-h", HOST, "-p", PORTS["postgresql"]], 5)
+    except LabError:
+        return False
+    return True
+
+
 MARIADB = Service(
     "mariadb",
     ("/usr/sbin/mariadbd", f"--defaults-file={MARIADB_CONF}"),
     ready=mariadb_answers,
     ports=(PORTS["mariadb"],),
+)
+POSTGRESQL = Service(
+    "postgresql",
+    (
+        *(*AS_POSTGRES, str(postgresql("postgres")), "-D", f"{POSTGRESQL_ROOT}/data"),
+        *("-h", HOST, "-p", str(PORTS["postgresql"]), "-k", str(POSTGRESQL_ROOT)),
+        # What a power cut would lose is of no worth here; shared memory of the lab is small.
+        *("-c", "synchronous_commit=off", "-c", "shared_buffers=64MB", "-c", "max_connections=200"),
+    ),
+    ready=postgresql_answers,
+    ports=(PORTS["postgresql"],),
+    # It waits for its clients to leave, and recovers from having been killed.
+    leave_seconds=5,
 )
 RABBITMQ = Service(
     "rabbitmq",
@@ -110,6 +142,37 @@ def up_mariadb() -> None:
         "mariadb-make",
         ["mariadb", "--no-defaults", "-S", MARIADB_SOCKET, "-u", "root"],
         stdin=statements.replace("{{database_password}}", DATABASE_PASSWORD),
+    )
+
+
+# psql makes a statement of each row of an answer: PostgreSQL has no CREATE DATABASE IF NOT EXISTS.
+POSTGRESQL_DATABASE = """\
+SELECT 'CREATE DATABASE bfv' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'bfv')
+\\gexec
+"""
+
+
+def up_postgresql() -> None:
+    made = POSTGRESQL_ROOT / "made"
+    if not made.exists():
+        shutil.rmtree(POSTGRESQL_ROOT, ignore_errors=True)
+        write(POSTGRESQL_ROOT / "password", DATABASE_PASSWORD)
+        shutil.chown(POSTGRESQL_ROOT, "postgres", "postgres")
+        run(
+            "postgresql-make",
+            [
+                *(*AS_POSTGRES, postgresql("initdb"), "-D", POSTGRESQL_ROOT / "data", "-U", "bfv", "-E", "UTF8"),
+                *("--locale=C.UTF-8", "-A", "scram-sha-256", f"--pwfile={POSTGRESQL_ROOT}/password", "--no-sync"),
+            ],
+        )
+        made.touch()
+    start(POSTGRESQL)
+    wait(POSTGRESQL)
+    run(
+        "postgresql-make",
+        [postgresql("psql"), "-h", HOST, "-p", PORTS["postgresql"], "-U", "bfv", "-d", "postgres", "-qAt"],
+        env={"PGPASSWORD": DATABASE_PASSWORD},
+        stdin=POSTGRESQL_DATABASE,
     )
 
 

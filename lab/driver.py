@@ -30,7 +30,7 @@ DOWN: tuple[Sequence[Service], ...] = (
         cloud.KEYSTONE,
         cloud.NOVASTUB,
     ),
-    (backing.MEMCACHED, backing.RABBITMQ, backing.MARIADB, *OSDS, *MGRS),
+    (backing.MEMCACHED, backing.RABBITMQ, backing.MARIADB, backing.POSTGRESQL, *OSDS, *MGRS),
     MONS,
 )
 SERVICES = {service.name: service for group in reversed(DOWN) for service in group}
@@ -57,6 +57,7 @@ CLUSTERS = tuple(f"ceph {cell.name}" for cell in CELLS)
 STEPS = (
     *(Step(f"ceph {cell.name}", partial(ceph.up, cell)) for cell in CELLS),
     Step("mariadb", backing.up_mariadb),
+    Step("postgresql", backing.up_postgresql),
     Step("rabbitmq", backing.up_rabbitmq),
     Step("memcached", backing.up_memcached),
     Step("novastub", started(cloud.NOVASTUB)),

@@ -22,6 +22,7 @@ PACKAGES = (
     "qemu-block-extra",
     "mariadb-server",
     "mariadb-client",
+    "postgresql",
     "rabbitmq-server",
     "memcached",
     # uWSGI has no wheel.

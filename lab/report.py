@@ -91,6 +91,7 @@ def values() -> dict[str, object]:
         "LAB_GLANCE_CONF": cloud.GLANCE_CONF,
         "LAB_KEYSTONE_CONF": cloud.KEYSTONE_CONF,
         "LAB_DATABASE_URL": database,
+        "LAB_POSTGRESQL_URL": f"postgresql+psycopg://bfv:{DATABASE_PASSWORD}@{HOST}:{PORTS['postgresql']}/bfv",
         "LAB_MARIADB_SOCKET": MARIADB_SOCKET,
         "LAB_RABBIT_URL": f"rabbit://lab:{RABBIT_PASSWORD}@{HOST}:{PORTS['rabbitmq']}/",
     }
@@ -120,8 +121,10 @@ def lines() -> str:
 
 
 def exports() -> str:
-    """The same for `eval` in a shell."""
-    return "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in values().items())
+    """The same for `eval` in a shell, with the names that the tests look for."""
+    known = values()
+    known |= {"BFV_TEST_MARIADB": known["LAB_DATABASE_URL"], "BFV_TEST_POSTGRESQL": known["LAB_POSTGRESQL_URL"]}
+    return "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in known.items())
 
 
 def write_all() -> None:

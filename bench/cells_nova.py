@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists and counts of ours beside nova's own library, on the same databases of one MariaDB, taking turns.
+
+Library against library: nova's ``instance_list.get_instance_objects_sorted`` with what its view of details asks for at
+microversion 2.69 (that view, its JSON and its HTTP come on top), its quota count, in a process of its own that starts
+as its API starts; ours with volumes and faults, which nova's view reads by further queries. Both through PyMySQL.
+
+``python -m bench.cells_nova``; needs Debian's mariadb-server and ``python3 -m lab nova-install``, no other service.
+"""
+
+import argparse
+import contextlib
+import json
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import sqlalchemy as sa
+from rich.console import Console
+from rich.table import Table
+
+from bench import mariadb, report, seed_cells
+from cells import Cell, Cells, Database, Registry, usage
+from cells.listing import Listing, Query
+from lab import nova as real
+from lab.settings import LAB
+
+WARM_UP = 2
+# Fewer have no interval.
+MEASURED = 6
+STREAM_MIB = 150
+# Bytes of memory that a server takes in the database's cache, indexes included; generously.
+MIB_EACH = 0.02
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Seconds of the same thing by us and by nova, measured in turn; nova's are empty where it has nothing like it."""
+
+    name: str
+    ours: Sequence[float]
+    novas: Sequence[float] = ()
+    note: str = ""
+
+
+class Ours:
+    """Our library on the databases of a deployment, as one process of our API has it."""
+
+    def __init__(self, api_url: str, dead: str | None = None) -> None:
+        self.registry = Registry(Database("api", api_url), api_url)
+        self.cells = Cells(lambda cell: Database(cell.name, silent(cell) if cell.name == dead else
+                                                 cell.database_connection))  # fmt: skip
+        self.listing = Listing(self.registry, self.cells)
+
+    def page(self, project: str | None = None, limit: int = 1000, marker: str | None = None, detail: bool = True):
+        began = time.perf_counter()
+        page = self.listing.page(Query(project, limit, marker, detail=detail))
+        return time.perf_counter() - began, page
+
+    def count(self, project: str) -> tuple[float, usage.Usage]:
+        """Return what a project has, as ``bfv.quota`` counts it, and the seconds."""
+        began = time.perf_counter()
+        places = usage.cells_of(self.registry.database, project)
+        cells = [cell for cell in self.registry.cells() if cell.id in places]
+        answers = self.cells.gather(cells, lambda _, database: usage.in_cell(database, project))
+        total = usage.total(usage.merged(answer.value for answer in answers.values()).values())
+        return time.perf_counter() - began, total
+
+    def close(self) -> None:
+        self.cells.close()
+        self.registry.database.close()
+
+
+_SILENT: list[socket.socket] = []
+
+
+def silent(cell: Cell) -> str:
+    """Return a cell's URL with the address of somebody who takes connections and never says a word."""
+    if not _SILENT:
+        _SILENT.append(socket.create_server(("127.0.0.1", 0)))
+    port = _SILENT[0].getsockname()[1]
+    return sa.make_url(cell.database_connection).set(port=port).render_as_string(hide_password=False)
+
+
+def in_turn(rounds: int, *works: Callable[[], float]) -> list[list[float]]:
+    """Return the seconds of each of the works, which take turns, and who begins changes."""
+    times: list[list[float]] = [[] for _ in works]
+    for number in range(WARM_UP + rounds):
+        order = range(len(works)) if number % 2 else reversed(range(len(works)))
+        for place in order:
+            seconds = works[place]()
+            if number >= WARM_UP:
+                times[place].append(seconds)
+    return times
+
+
+def beside_nova(ours: Ours, nova: real.Nova, shape: seed_cells.Shape, rounds: int) -> Iterator[Pair]:
+    """Measure pages and counts of both; each answer is compared once, so that both do the same."""
+    two_cells, one = seed_cells.project_id(shape.projects - 1), seed_cells.project_id(0)
+    pages: list[tuple[str, str | None, int]] = [("20 detailed of all", None, 20), ("1,000 detailed of all", None, 1000),
+                                                ("1,000 detailed of a project in 2 cells", two_cells, 1000),
+                                                ("20 detailed of a project in 2 cells", two_cells, 20)]  # fmt: skip
+    for per_project in (False, True):
+        nova.ask("option", group="api", name="instance_list_per_project_cells", value=per_project)
+        for name, project, limit in pages[2:] if per_project else pages:
+            found = len(ours.page(project, limit)[1].servers)
+            assert nova.ask("timed_page", project=project, limit=limit)["servers"] == found, "not the same page"
+            mine, theirs = in_turn(
+                rounds,
+                lambda project=project, limit=limit: ours.page(project, limit)[0],
+                lambda project=project, limit=limit: nova.ask("timed_page", project=project, limit=limit)["seconds"],
+            )  # fmt: skip
+            yield Pair(name + (", instance_list_per_project_cells" if per_project else ""), mine, theirs, f"{found}")
+    nova.ask("option", group="api", name="instance_list_per_project_cells", value=False)
+    total, counted = ours.count(one)[1], nova.ask("timed_count", project=one)["count"]["project"]
+    assert asdict(total) == counted, f"not the same count: {total}, {counted}"
+    mine, theirs = in_turn(rounds, lambda: ours.count(one)[0],
+                           lambda: nova.ask("timed_count", project=one)["seconds"])  # fmt: skip
+    yield Pair("count of a project's quota", mine, theirs, f"{total.instances} servers")
+
+
+def walk(ours: Ours, nova: real.Nova | None) -> Iterator[Pair]:
+    """Go through all servers by marker, a thousand at a time; tell the pages at the start and those at the end."""
+    steps = {"ours": lambda marker: _step(ours, marker)}
+    if nova:
+        steps["nova"] = lambda marker: _nova_step(nova, marker)
+    times = {name: list(_walked(step)) for name, step in steps.items()}
+    edge = max(1, min(10, len(times["ours"]) // 4))
+    pages = f"{len(times['ours'])} pages"
+    yield Pair("a page of a walk, first ones", times["ours"][1 : edge + 1], times.get("nova", [])[1 : edge + 1], pages)
+    yield Pair("a page of a walk, last full ones", times["ours"][-edge - 1 : -1], times.get("nova", [])[-edge - 1 : -1],
+               pages)  # fmt: skip
+    yield Pair("the whole walk", [sum(times["ours"])], [sum(times["nova"])] if nova else (), pages)
+
+
+def _walked(step: Callable[[str | None], tuple[float, str | None]]) -> Iterator[float]:
+    marker: str | None = None
+    while True:
+        seconds, marker = step(marker)
+        yield seconds
+        if marker is None:
+            return
+
+
+def _step(ours: Ours, marker: str | None) -> tuple[float, str | None]:
+    seconds, page = ours.page(marker=marker, detail=False)
+    return seconds, page.next_marker
+
+
+def _nova_step(nova: real.Nova, marker: str | None) -> tuple[float, str | None]:
+    told = nova.ask("timed_page", marker=marker, limit=1000, detail=False)
+    return told["seconds"], told["last"] if told["servers"] == 1000 else None
+
+
+def with_a_dead_cell(api_url: str, rounds: int) -> Iterator[Pair]:
+    """Compare pages beside a cell that accepts and never answers with those of a healthy cloud."""
+    with contextlib.closing(Ours(api_url)) as healthy, contextlib.closing(Ours(api_url, dead="cell1")) as dead:
+        yield Pair("first request that meets a dead cell", [dead.page(limit=1000)[0]])
+        for limit in (20, 1000):
+            mine, plain = in_turn(rounds, lambda limit=limit: dead.page(limit=limit)[0],
+                                  lambda limit=limit: healthy.page(limit=limit)[0])  # fmt: skip
+            yield Pair(f"{limit:,} detailed with a dead cell, beside a healthy cloud", mine, plain, "ours, both")
+
+
+def against(name: str, ours: Ours, other: Ours, rounds: int) -> Iterator[Pair]:
+    """Compare the same pages of ours on two deployments."""
+    for limit in (20, 1000):
+        mine, plain = in_turn(rounds, lambda limit=limit: ours.page(limit=limit)[0],
+                              lambda limit=limit: other.page(limit=limit)[0])  # fmt: skip
+        yield Pair(f"{limit:,} detailed, {name}", mine, plain, "ours, both")
+
+
+def stream(api_url: str) -> None:
+    """Read all servers with details, one after the other, and print how many and the largest memory in MiB."""
+    with contextlib.closing(Ours(api_url)) as ours:
+        count = sum(1 for _ in ours.listing.stream(Query()))
+    print(json.dumps({"servers": count, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+
+
+def streamed(api_url: str) -> tuple[int, float]:
+    """Return what ``stream`` tells from a process of its own."""
+    done = subprocess.run([sys.executable, "-m", "bench.cells_nova", "--stream", api_url], check=True,
+                          capture_output=True, text=True)  # fmt: skip
+    told = json.loads(done.stdout)
+    return told["servers"], told["mib"]
+
+
+def with_novas_tables(url: str, home: Path, api: str, cells: int) -> None:
+    """Give each cell the tables that nova joins and we have no use for, as its own `nova-manage` makes them."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        conn.exec_driver_sql("CREATE DATABASE bench_template")
+        real.manage(real.configure(home, api, f"{url}bench_template", "template.conf"), "db", "sync", "--local_cell")
+        conn.exec_driver_sql("SET foreign_key_checks = 0")
+        tables = {name for (name,) in conn.exec_driver_sql("SHOW TABLES IN bench_template").all()}
+        made = {name: conn.exec_driver_sql(f"SHOW CREATE TABLE bench_template.{name}").one()[1] for name in tables}
+        for number in range(cells + 1):
+            conn.exec_driver_sql(f"USE bench_cell{number}")
+            for name in tables.difference(name for (name,) in conn.exec_driver_sql("SHOW TABLES").all()):
+                conn.exec_driver_sql(made[name])
+    engine.dispose()
+
+
+def seeded(url: str, prefix: str, cells: int, shape: seed_cells.Shape) -> str:
+    """Make and fill a deployment and return the URL of its API database."""
+    began = time.monotonic()
+    registry, databases = seed_cells.mariadb(url, cells, prefix)
+    seed_cells.seed(registry.database, databases, shape)
+    for database in (registry.database, *(database for _, database in databases)):
+        with database.writer() as conn:
+            for (table,) in conn.exec_driver_sql("SHOW TABLES").all():
+                conn.exec_driver_sql(f"ANALYZE TABLE {table}").all()
+        database.close()
+    total = shape.servers * (1 + shape.deleted_each)
+    print(f"{prefix}: {total:,} servers in {cells} cells, written in {time.monotonic() - began:.0f} s", flush=True)
+    return f"{url}{prefix}_api"
+
+
+def measure(args: argparse.Namespace, url: str, home: Path) -> tuple[list[Pair], list[report.Row]]:
+    shape = seed_cells.Shape(args.servers, args.projects)
+    api = seeded(url, "bench", args.cells, shape)
+    pairs: list[Pair] = []
+    with contextlib.ExitStack() as stack:
+        ours = stack.enter_context(contextlib.closing(Ours(api)))
+        # As the configuration of nova-api: cell0 is its own database.
+        config = real.configure(home, api, f"{url}bench_cell0")
+        with_novas_tables(url, home, api, args.cells)
+        nova = stack.enter_context(real.Nova(config))
+        pairs += told(beside_nova(ours, nova, shape, args.rounds))
+        pairs += told(walk(ours, nova if args.walk else None))
+        memory = report.Row("nova's process, largest memory", "MiB", nova.ask("memory"), None)
+    pairs += told(with_a_dead_cell(api, args.rounds))
+    servers, mib = streamed(api)
+    rows = [memory, report.most(f"a stream of {servers:,} servers, largest memory", "MiB", mib, STREAM_MIB)]
+    living = max(1000, args.servers // 10)
+    few, many = (
+        seeded(url, f"bench_{each}", args.cells, seed_cells.Shape(living, args.projects, deleted_each=each))
+        for each in (0, 10)
+    )
+    with contextlib.closing(Ours(many)) as dirty, contextlib.closing(Ours(few)) as plain:
+        pairs += told(against("ten deletes not archived for each, beside none", dirty, plain, args.rounds))
+    if args.million:
+        big = seeded(url, "bench_big", 100, seed_cells.Shape(1_000_000, 500))
+        small = seeded(url, "bench_small", 100, seed_cells.Shape(10_000, 50))
+        with contextlib.closing(Ours(big)) as large, contextlib.closing(Ours(small)) as little:
+            pairs += told(against("1,000,000 servers in 100 cells, beside 10,000", large, little, args.rounds))
+        servers, mib = streamed(big)
+        rows.append(report.most(f"a stream of {servers:,} servers, largest memory", "MiB", mib, STREAM_MIB))
+    return pairs, rows
+
+
+def told(pairs: Iterator[Pair]) -> Iterator[Pair]:
+    """Print each as it comes: the whole takes long."""
+    for pair in pairs:
+        print(f"{pair.name}: {statistics.median(pair.ours) * 1000:.1f} ms", flush=True)
+        yield pair
+
+
+def quartiles(times: Sequence[float]) -> str:
+    """Return median and quartiles in milliseconds."""
+    if len(times) < 3:
+        return " ".join(f"{seconds * 1000:,.1f}" for seconds in times) or "-"
+    low, middle, high = (cut * 1000 for cut in statistics.quantiles(times, n=4))
+    return f"{middle:,.1f} ({low:,.1f} .. {high:,.1f})"
+
+
+def tell(pairs: Sequence[Pair], rows: Sequence[report.Row]) -> None:
+    """Print medians and quartiles side by side, then the ratios as every benchmark does."""
+    table = Table("what", "ours, ms", "beside it, ms", "beside / ours", "", box=None)
+    for pair in pairs:
+        ratio = statistics.median(pair.novas) / statistics.median(pair.ours) if pair.novas else None
+        table.add_row(pair.name, quartiles(pair.ours), quartiles(pair.novas), f"{ratio:.2f}" if ratio else "-",
+                      pair.note)  # fmt: skip
+    Console(width=180).print(table)
+    report.write("cells_nova", [*map(as_row, pairs), *rows])
+
+
+def as_row(pair: Pair) -> report.Row:
+    """Return a pair as the row of a report, with an interval where there are enough of them."""
+    ours, novas = ([seconds * 1000 for seconds in times] for times in (pair.ours, pair.novas))
+    if len(novas) >= MEASURED:
+        return replace(report.pairs(pair.name, "ms", ours, novas, 1.0), target="", met=None)
+    return report.Row(pair.name, "ms", statistics.median(ours), statistics.median(novas) if novas else None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--servers", type=int, default=100_000)
+    parser.add_argument("--cells", type=int, default=32)
+    parser.add_argument("--projects", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--million", action="store_true", help="also 1,000,000 servers in 100 cells, half an hour")
+    parser.add_argument("--walk", action=argparse.BooleanOptionalAction, default=True, help="nova's walk takes minutes")
+    parser.add_argument("--stream", metavar="URL", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.stream:
+        stream(args.stream)
+        return
+    if not shutil.which("mariadb-install-db"):
+        sys.exit("mariadb-install-db is not there: apt-get install mariadb-server, or `python3 -m lab install`")
+    real.install()
+    home = LAB / "bench"
+    buffer = max(512, int(MIB_EACH * max(args.servers * 2.5, 1_200_000 * args.million)))
+    with mariadb.running(home / "mariadb", buffer) as url:
+        tell(*measure(args, url, home))
+
+
+if __name__ == "__main__":
+    main()
