@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # PYTHON: Python 3.11 or newer; by default the first of python3 and /usr/bin/python3 that is.
 # BFV_SEED: which sample of the long matrices the tests take; by default today's.
+# SERVERS, MILLION: how much `make bench-cells` lists.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,6 +16,8 @@ BFV_SEED := $(shell date +%Y%m%d)
 endif
 export BFV_SEED
 
+SERVERS ?= 100000
+
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --quiet
@@ -25,7 +28,7 @@ DOCS := $(BIN)/python docs/generate.py
 LAB_ENV = exports="$$($(LAB) test-env)"; eval "$$exports"; export BFV_TEST_MARIADB="$$LAB_DATABASE_URL"
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full bench bench-lab clean
+.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full bench bench-lab bench-cells clean
 
 help: ## show the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -67,6 +70,7 @@ lab-down: | python ## stop the lab; its data stays
 
 lab-test: venv lab ## the tests on the real services; long matrices as a sample (BFV_SEED)
 	@echo "BFV_SEED=$(BFV_SEED)"
+	$(LAB) nova-install
 	$(LAB_ENV); $(PYTEST) -m "lab and not full" --numprocesses 0 --timeout 900
 
 lab-test-full: venv lab ## the same with every crash point and every fault
@@ -75,6 +79,9 @@ lab-test-full: venv lab ## the same with every crash point and every fault
 
 bench-lab: venv lab ## how a boot compares with the bare minimum, on the real services
 	$(BIN)/python -m bench.lab_boot
+
+bench-cells: venv ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, MILLION=yes for more)
+	$(BIN)/python -m bench.cells_nova --servers $(SERVERS) $(if $(MILLION),--million)
 
 bench: venv ## boots on the mocked cloud, and the mocked cloud itself beside moto's
 	$(BIN)/python -m bench.embedded_boot

@@ -4,14 +4,19 @@
 Refused here leaves no trace. Accepted means: intent and mapping are written, and from here the server exists.
 """
 
+import contextlib
 import dataclasses
 import logging
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
-from bfv import choose, decide
-from bfv.errors import BadRequest, NotFound, Refused, Unsupported
+import sqlalchemy as sa
+
+from bfv import choose, claims, decide, groups, hosts, quota
+from bfv.errors import BadRequest, NoRoom, NotFound, Refused, Unsupported
+from bfv.fit import Size
 from bfv.job import Job
 from bfv.journal import Intent
 from bfv.parts import Parts
@@ -19,6 +24,7 @@ from bfv.records import ensure_mapped
 from bfv.types import BootRequest, Caller, Decision, RootDevice
 from cells import flavors
 from cells.errors import NotMapped
+from cells.groups import Group
 from cells.types import Flavor
 from imagebackends.backend import Snapshots
 from imagebackends.glance import volume_snapshots
@@ -39,6 +45,11 @@ class Considered:
     flavor: Flavor
     image: Image | None
     decision: Decision
+    # What it takes of its host, the group that it joins, and the decision by a rule of that: with a connection it is
+    # made anew, and what it comes to is held until the transaction ends.
+    size: Size
+    group: Group | None
+    decide: Callable[[groups.Rule, sa.Connection | None], Decision]
 
 
 def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
@@ -50,36 +61,114 @@ def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
     origin, image, only = _origin(parts, access, request, image)
     if image is not None:
         decide.check_image(image, flavor)
-    wish = choose.Wish(request.availability_zone, _volume_type(request), only)
-    servers = Counter(parts.registry.servers_by_cell(caller.project_id))
-    servers.update(parts.journal.entering(caller.project_id))
-    choices = choose.choose(parts.registry.cells(), parts.targets, wish, servers)
-    return Considered(request, flavor, image, _decision(parts, caller, request, flavor, image, origin, choices))
+    wish = choose.Wish(
+        availability_zone=request.availability_zone,
+        volume_type=_volume_type(request),
+        only=only,
+        volume_zone=origin.availability_zone,
+        size=decide.size(flavor, parts.rules),
+    )
+    with parts.journal.database.reader() as conn:
+        pending = {claim.server_id for claim in claims.pending(conn, caller.project_id)}
+    known, group = _known(parts, caller.project_id), groups.wanted(parts, caller, request.group)
+    # A cell without hosts is none for a group.
+    every = frozenset(host.host for each in known.hosts.values() for host in each) if group else None
+    if group and not every:
+        raise Refused("No compute hosts are registered in any cell that answers; server groups need them.")
+
+    def decide_by(rule: groups.Rule, conn: sa.Connection | None) -> Decision:
+        ruled = dataclasses.replace(wish, only_hosts=every if rule.only is None else rule.only, never_hosts=rule.never)
+        if conn is None:
+            chosen = choose.choose(known, ruled)
+        else:
+            since = [each.cell for each in claims.pending(conn, caller.project_id) if each.server_id not in pending]
+            now = dataclasses.replace(known, servers=Counter(known.servers) + Counter(filter(None, since)))
+            chosen = hosts.choose_and_hold(conn, now, ruled)
+        return _decision(parts, caller, request, flavor, image, origin, chosen)
+
+    if group is None:
+        decision = decide_by(groups.Rule(), None)
+    else:
+        with parts.journal.database.reader() as conn:
+            decision = _grouped(parts, conn, group, request.server_id, lambda rule: decide_by(rule, None))
+    return Considered(request, flavor, image, decision, wish.size, group, decide_by)
+
+
+def _grouped(parts: Parts, conn: sa.Connection, group: Group, server_id: str,
+             decide_by: Callable[[groups.Rule], Decision]) -> Decision:  # fmt: skip
+    """Return the decision by the first of a group's rules that leaves a host. Raises NoRoom, CellDown."""
+    *hard, last = groups.rules(group, groups.placed(parts, conn, group, server_id).values())
+    for rule in hard:
+        with contextlib.suppress(NoRoom):
+            return decide_by(rule)
+    return decide_by(last)
+
+
+def _known(parts: Parts, project_id: str) -> choose.Known:
+    """Return what is known of the cells and their hosts now. Raises CellDown."""
+    cells = parts.registry.cells()
+    servers = Counter(parts.registry.servers_by_cell(project_id))
+    servers.update(parts.journal.entering(project_id))
+    seen = parts.hosts.seen(cells)
+    return choose.Known(
+        cells=cells,
+        targets=parts.targets,
+        servers=servers,
+        down=seen.down,
+        hosts=seen.hosts,
+        zones=seen.zones,
+        claimed=hosts.claimed(parts.journal.database),
+        placing=parts.placing,
+    )
 
 
 def accept(parts: Parts, caller: Caller, considered: Considered) -> Intent:
-    """Write the intent and the mapping: from here the server exists. Raises Exists for an open one."""
+    """Write the intent and the mapping: from here the server exists.
+
+    Raises Exists for an open one, OverQuota, Refused where the database account may only read, and what ``consider``
+    raises of a server group's rule.
+    """
+    parts.writable.require(considered.decision.cells)
     request = considered.request
     boot = dataclasses.asdict(request)
-    secret = {"user_data": boot.pop("user_data")} if request.user_data else None
-    boot["has_user_data"] = secret is not None
+    secret = {name: value for name in ("user_data", "admin_pass") if (value := boot.pop(name))}
+    boot["has_user_data"] = "user_data" in secret
     image = dataclasses.asdict(considered.image) if considered.image else None
-    decision = considered.decision
-    intent = parts.journal.open(
-        "boot",
-        request.server_id,
-        project_id=caller.project_id,
-        user_id=caller.user_id,
-        request_id=caller.request_id,
-        request={"boot": boot, "image": image, "flavor": dataclasses.asdict(considered.flavor)},
-        decision=decision.to_dict(),
-        payload=secret,
-    )
+    with claims.turn(caller.project_id, parts.conf.database.statement_timeout):
+        intent = parts.journal.open(
+            "boot",
+            request.server_id,
+            project_id=caller.project_id,
+            user_id=caller.user_id,
+            request_id=caller.request_id,
+            request={"boot": boot, "image": image, "flavor": dataclasses.asdict(considered.flavor)},
+            payload=secret or None,
+            also=lambda conn, intent_id: _claim(parts, caller, considered, conn, intent_id).to_dict(),
+        )
+    job = Job(parts, intent)
     LOG.info(
-        "server %s: boot accepted: %s by %s, cells %s", intent.server_id, decision.root, decision.rule, decision.cells
-    )
-    ensure_mapped(Job(parts, intent))
+        "server %s: boot accepted: %s by %s, cells %s",
+        intent.server_id, job.decision.root, job.decision.rule, job.decision.cells,
+    )  # fmt: skip
+    ensure_mapped(job)
     return intent
+
+
+def _claim(parts: Parts, caller: Caller, considered: Considered, conn: sa.Connection, intent_id: str) -> Decision:
+    """Claim what the server takes, in the transaction that accepts it, and return the decision that holds."""
+    group, server_id = considered.group, considered.request.server_id
+    claims.lock(conn, caller.project_id)
+    quota.check(parts, conn, caller, considered.size, [server_id])
+    if group is None:
+        decision = considered.decide(groups.Rule(), conn)
+    else:
+        quota.check_group_members(parts, group, caller, claims.of_group(conn, group.uuid).values())
+        decision = _grouped(parts, conn, group, server_id, lambda rule: considered.decide(rule, conn))
+    cell = decision.cells[0]
+    host, uuid = decision.hosts.get(cell), group.uuid if group else None
+    who = (intent_id, server_id, caller.project_id, caller.user_id)
+    claims.insert(conn, [claims.Claim(*who, considered.size, cell, host, uuid)])
+    return decision
 
 
 def _check_words(request: BootRequest) -> None:
@@ -146,7 +235,7 @@ def _origin(
         if not disk.bootable:
             raise BadRequest(f"Volume {disk.id} is not bootable; `openstack volume set --bootable` makes it so.")
         return (
-            decide.Origin("volume", disk.id, disk.size),
+            decide.Origin("volume", disk.id, disk.size, disk.availability_zone),
             image,
             _cell_of_volume(parts, access, disk.id, f"holds volume {disk.id}"),
         )
@@ -185,8 +274,9 @@ def _decision(
     flavor: Flavor,
     image: Image | None,
     origin: decide.Origin,
-    choices: list[choose.Choice],
+    chosen: choose.Chosen,
 ) -> Decision:
+    choices = chosen.choices
     first = choices[0]
     kind, rule = decide.root_kind(request, image, flavor, caller.project_id, first.cell, parts.rules)
     if kind == "local":
@@ -205,4 +295,7 @@ def _decision(
         cell_why={choice.cell: choice.why for choice in choices},
         config_drive=decide.config_drive(request, parts.rules),
         notes=decide.notes(image, root),
+        hosts={choice.cell: choice.host for choice in choices if choice.host},
+        zones={choice.cell: choice.availability_zone for choice in choices if choice.availability_zone},
+        why_not=chosen.why_not,
     )

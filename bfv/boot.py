@@ -6,7 +6,7 @@ What each line leaves behind when the process dies there is told in ``bfv.journa
 
 from typing import cast
 
-from bfv import outside, records
+from bfv import groups, outside, records, spawn
 from bfv.errors import Cancelled, Failed, Late, MaybeRunning, NoRoom, NotFound, Refused
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, UNWINDING, Intent
@@ -34,8 +34,8 @@ def _forward(job: Job) -> None:
     start = decision.cells.index(job.intent.cell) if job.intent.cell in decision.cells else 0
     cells = decision.cells[start:]
     for cell, following in zip(cells, (*cells[1:], None), strict=True):
-        _enter(job, cell)
         try:
+            _enter(job, cell)
             _build(job, cell, decision)
             return
         except NoRoom as error:
@@ -47,6 +47,7 @@ def _forward(job: Job) -> None:
 def _go_on(job: Job, error: NoRoom, cell: str) -> None:
     """Leave a cell for the next one, with nothing of ours in it; what cannot be removed now is removed later."""
     job.step("no room", f"cell {job.intent.cell}: {error}")
+    spawn.withdraw(job)
     if not isinstance(error, Late):
         try:
             outside.release(job)
@@ -59,9 +60,14 @@ def _go_on(job: Job, error: NoRoom, cell: str) -> None:
 def _enter(job: Job, cell: str) -> None:
     job.step("cell", cell, cell=cell)
     records.place(job, cell)
+    if cell != job.decision.cells[0]:
+        groups.move(job, cell)
 
 
 def _build(job: Job, cell: str, decision: Decision) -> None:
+    host = decision.hosts.get(cell)
+    if job.parts.driver is not None and host is None:
+        raise NoRoom(f"No host of cell {cell} reports; nothing there can run the server.")
     plans = [plan for plan in decision.disks if plan.handling == "volume"]
     disks = {plan.role: _disk(job, cell, decision.tier, plan) for plan in plans}
     for plan in plans:
@@ -71,6 +77,8 @@ def _build(job: Job, cell: str, decision: Decision) -> None:
         bound[role] = (disk, outside.attachment(job, role, disk.id))
     job.step("record", cell)
     records.record(job, bound)
+    if job.parts.driver is not None and host is not None:
+        spawn.place_on_host(job, host)
     job.close(DONE)
 
 
@@ -101,7 +109,9 @@ def _back(job: Job) -> None:
     """Tell the user why, remove all that is outside, and only then end the intent."""
     if not job.intent.cancel:
         records.record_error(job, job.intent.outcome or "it failed")
+    spawn.give_up(job)
     kept = outside.release(job)
+    records.forget_outside(job)
     for line in kept:
         job.tell("kept", line)
     job.close(CANCELLED if job.intent.cancel else FAILED)

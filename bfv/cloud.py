@@ -11,15 +11,18 @@ from typing import Any
 
 from oslo_config import cfg
 
-from bfv import accept, dispatch, rebuild, repair, view
+from bfv import accept, dispatch, limits, lists, power, rebuild, repair, spawn, view, zones
+from bfv.drivers.agent import Agent
 from bfv.engine import Engine, Heartbeat, InProcess
-from bfv.errors import BadRequest, Failed, MaybeRunning, NotFound, Refused
+from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused
 from bfv.journal import SLOTS, Intent
+from bfv.limits import Limits
 from bfv.parts import Parts, assemble
-from bfv.types import BootRequest, Caller, Decision, Deleted, ServerInfo
+from bfv.types import BootRequest, Caller, Decision, Deleted, ServerEvent, ServerInfo
 from cells import servers
 from cells.database import Database
-from cells.errors import Exists, NotMapped
+from cells.errors import BadCell, Exists, NotMapped
+from cells.listing import Query
 from cells.types import Server, ServerMapping
 from imagebackends.types import Attachment
 
@@ -33,10 +36,13 @@ class Cloud:
     def __init__(self, conf: cfg.ConfigOpts, caller: Callable[[], Caller], engine: Engine | None = None) -> None:
         self.parts: Parts = assemble(conf)
         self._caller = caller
+        # Called with each event of a server that other services tell of.
+        self.listeners: list[Callable[[ServerEvent], None]] = []
         self.engine = engine or InProcess(conf.engine.workers_per_cell)
         self.engine.start(self._handle)
         self._heart = Heartbeat(self.parts.journal.beat, conf.engine.lease / 3)
         self._heart.start()
+        self._agent = _agent(self.parts)
 
     def __enter__(self) -> "Cloud":
         return self
@@ -48,7 +54,11 @@ class Cloud:
 
     def close(self, seconds: float = 30.0) -> None:
         """Let running flows end for so many seconds, then let go; what is left is ``repair``'s."""
+        self.parts.closing.set()
+        if self._agent is not None:
+            self._agent.stop()
         self.engine.stop(seconds)
+        self.parts.closed.set()
         self._heart.stop()
         self.parts.close()
 
@@ -79,15 +89,30 @@ class Cloud:
 
         Raises NotFound, Failed, MaybeRunning, NotAllowed, CellDown.
         """
-        who = caller or self._caller()
-        mapping = self._own(server_id, who)
-        intent = self._open("delete", mapping, who, {})
-        self._start(intent, who)
+        intent = self.start_delete(server_id, caller)
         ended = self._end_of(intent)
         if ended.phase == "failed":
             raise Failed(f"Server {server_id} was not deleted: {ended.outcome}")
         kept = [step.detail or "" for step in self.parts.journal.history(ended) if step.name == "kept"]
         return Deleted(server_id, tuple(kept))
+
+    def start_delete(self, server_id: str, caller: Caller | None = None) -> Intent:
+        """Start to delete a server in whatever state it is, and return at once; repeatable.
+
+        Raises NotFound, NotAllowed, CellDown, and Conflict while another verb is finished first.
+        """
+        who = caller or self._caller()
+        mapping = self._own(server_id, who)
+        self._reachable(mapping)
+        try:
+            intent = self._open("delete", mapping, who, {})
+        except Conflict:
+            deleting = self.parts.journal.opened(server_id, "delete")
+            if not deleting:
+                raise
+            return deleting[0]
+        self._start(intent, who)
+        return intent
 
     def rebuild(self, server_id: str, image: str, caller: Caller | None = None) -> ServerInfo:
         """Start to write another image onto a server's root volume; all its data is lost.
@@ -103,6 +128,18 @@ class Cloud:
         self._start(intent, who)
         return self.server(server_id, who)
 
+    def stop(self, server_id: str, caller: Caller | None = None) -> ServerInfo:
+        """Start to switch a server off. Raises Refused, NotFound, CellDown when nothing was started."""
+        return self._power("stop", server_id, caller)
+
+    def start(self, server_id: str, caller: Caller | None = None) -> ServerInfo:
+        """Start to switch a server on. Raises what ``stop`` raises."""
+        return self._power("start", server_id, caller)
+
+    def reboot(self, server_id: str, caller: Caller | None = None, *, hard: bool = False) -> ServerInfo:
+        """Start to restart a server, with ``hard`` also one that is off or in ERROR. Raises what ``stop`` raises."""
+        return self._power("reboot", server_id, caller, "hard" if hard else "soft")
+
     def connect(self, server_id: str, connector: Mapping[str, Any], caller: Caller | None = None) -> list[Attachment]:
         """Return the connections to a server's volumes for the host that ``connector`` describes; repeatable.
 
@@ -114,14 +151,20 @@ class Cloud:
         mapping = self._mapping(server_id)
         _, server = self._row(mapping)
         if server.task_state in ("rebuilding", "deleting"):
-            raise BadRequest(f"Server {server_id} is {server.task_state}; its volumes cannot be connected now.")
+            raise Conflict(f"Server {server_id} is {server.task_state}; its volumes cannot be connected now.")
+        if spawn.runs(self.parts, server) and server.host != connector["host"]:
+            raise Conflict(f"Server {server_id} runs on another host, which has its volumes.")
         self._run_now("connect", mapping, caller, {"connector": dict(connector)})
         _, server = self._row(mapping)
         return [_connection(device) for device in server.devices if device.connection_info]
 
     def disconnect(self, server_id: str, caller: Caller | None = None) -> None:
         """Have a server's host let go of its volumes, which stay reserved for the server; repeatable."""
-        self._run_now("disconnect", self._mapping(server_id), caller, {})
+        mapping = self._mapping(server_id)
+        self._reachable(mapping)
+        if self.parts.driver is not None and spawn.runs(self.parts, self._row(mapping)[1]):
+            raise Conflict(f"Server {server_id} runs on its host and uses its volumes; delete or rebuild it.")
+        self._run_now("disconnect", mapping, caller, {})
 
     def server(self, server_id: str, caller: Caller | None = None) -> ServerInfo:
         """Return a server. Raises NotFound, CellDown."""
@@ -130,15 +173,39 @@ class Cloud:
     def servers(
         self, caller: Caller | None = None, *, limit: int = 1000, marker: str | None = None
     ) -> list[ServerInfo]:
-        """Return servers of the caller's project, newest first, at most ``limit``, after ``marker``."""
+        """Return servers of the caller's project, newest first, at most ``limit``, after ``marker``.
+
+        Those in a cell that is down have the status UNKNOWN and stand at their place. Raises NotMapped, CellDown.
+        """
         who = caller or self._caller()
-        found = []
-        for mapping in self.parts.registry.mappings(who.project_id, limit, marker):
-            try:
-                found.append(self._info(mapping))
-            except NotFound:
-                continue
-        return found
+        return self.page(Query(who.project_id, limit, marker)).servers
+
+    def page(self, query: Query) -> lists.Listed:
+        """Return a page of servers as ``query`` asks for it, of any project; the caller has checked who may ask.
+
+        Raises BadQuery, NotMapped for an unknown marker, CellDown for the API database.
+        """
+        return lists.servers(self.parts, query)
+
+    def limits(self, caller: Caller | None = None) -> Limits:
+        """Return what the caller's project may have and has. Raises CellDown for the API database."""
+        return limits.of_project(self.parts, (caller or self._caller()).project_id)
+
+    def tell(self, event: ServerEvent) -> None:
+        """Hand what another service tells of a server on to all ``listeners``.
+
+        Raises NotFound, Conflict for a server that no host has, CellDown.
+        """
+        mapping = self._mapping(event.server_id)
+        _, server = self._row(mapping)
+        if not server.host:
+            raise Conflict(f"Server {server.uuid} is on no host.")
+        for listener in self.listeners:
+            listener(event)
+
+    def zones(self) -> dict[str, bool]:
+        """Return the availability zones, each with whether it may take servers now. Raises CellDown."""
+        return zones.available(self.parts)
 
     def wait(
         self,
@@ -166,6 +233,17 @@ class Cloud:
         self._sweep()
         return repaired
 
+    def resume(self) -> int:
+        """Have this process go on with what dead workers left open; return how many that are. Repeatable.
+
+        Unlike ``repair`` it waits for none of them: they run beside what this process was asked for.
+        """
+        opened = self.parts.journal.opened()
+        taken = [intent for each in opened if (intent := self.parts.journal.take(each.id)) is not None]
+        for intent in taken:
+            self.engine.submit(intent.id, f"{intent.verb} {intent.cell}")
+        return len(taken)
+
     def history(self, server_id: str, caller: Caller | None = None) -> Sequence[tuple[Intent, list[Any]]]:
         """Return what was asked of a server, with the steps of each, oldest first."""
         self._own(server_id, caller or self._caller())
@@ -186,6 +264,14 @@ class Cloud:
         self._sweep()
         return again
 
+    def _power(self, verb: str, server_id: str, caller: Caller | None, kind: str | None = None) -> ServerInfo:
+        who = caller or self._caller()
+        mapping = self._own(server_id, who)
+        _, server = self._row(mapping)
+        power.check(self.parts, server, verb, kind)
+        self._start(self._open(verb, mapping, who, {"type": kind}), who)
+        return self.server(server_id, who)
+
     def _sweep(self) -> None:
         """Start the sweeps that flows have left."""
         with contextlib.suppress(queue.Empty):
@@ -202,8 +288,10 @@ class Cloud:
     def _open(self, verb: str, mapping: ServerMapping, who: Caller | None, request: Mapping[str, Any]) -> Intent:
         """Open an intent of a verb; one that a dead worker left in its way is finished first.
 
-        Raises BadRequest while another worker is on one, and what finishing it raises.
+        Raises BadRequest while another worker is on one, Refused where nothing may be written, and what finishing it
+        raises.
         """
+        self.parts.writable.require([mapping.cell.name] if mapping.cell else [])
         for _ in range(ATTEMPTS):
             try:
                 return self.parts.journal.open(
@@ -217,7 +305,7 @@ class Cloud:
                 )
             except Exists:
                 self._finish_older(verb, mapping.server_id, who)
-        raise BadRequest(f"Server {mapping.server_id} is being changed by others; try again.")
+        raise Conflict(f"Server {mapping.server_id} is being changed by others; try again.")
 
     def _finish_older(self, verb: str, server_id: str, who: Caller | None) -> None:
         """Finish what is open in a verb's slot: run over a half-done one, nobody could tell what is whose."""
@@ -227,7 +315,7 @@ class Cloud:
                 continue
             taken = self.parts.journal.take(older.id)
             if taken is None:
-                raise BadRequest(f"A {older.verb} of server {server_id} is still running; try again when it is done.")
+                raise Conflict(f"A {older.verb} of server {server_id} is still running; try again when it is done.")
             with contextlib.suppress(Refused, NotFound, Failed):
                 self._run_taken(taken, who)
 
@@ -270,28 +358,45 @@ class Cloud:
             raise NotFound(f"Server {server_id} could not be found.")
         return mapping
 
+    def _reachable(self, mapping: ServerMapping) -> None:
+        """Raise CellDown now and not in the middle: nothing is begun on a server whose cell is down."""
+        if mapping.cell is not None:
+            servers.find(self.parts.cells.of(mapping.cell), mapping.server_id)
+
     def _row(self, mapping: ServerMapping) -> tuple[Database, Server]:
         if mapping.cell is None:
-            raise BadRequest(f"Server {mapping.server_id} is still being built.")
+            raise Conflict(f"Server {mapping.server_id} is still being built.")
         database = self.parts.cells.of(mapping.cell)
         try:
             return database, servers.get(database, mapping.server_id)
         except NotMapped as error:
             building = self.parts.journal.opened(mapping.server_id, "boot")
             if building:
-                raise BadRequest(f"Server {mapping.server_id} is still being built.") from error
+                raise Conflict(f"Server {mapping.server_id} is still being built.") from error
             raise NotFound(f"Server {mapping.server_id} could not be found.") from error
 
     def _info(self, mapping: ServerMapping) -> ServerInfo:
         intents = self.parts.journal.of_server(mapping.server_id)
         left = [thing for intent in intents if intent.is_open for thing in self.parts.journal.objects(intent)]
-        server = servers.find(self.parts.cells.of(mapping.cell), mapping.server_id) if mapping.cell else None
+        try:
+            server = servers.find(self.parts.cells.of(mapping.cell), mapping.server_id) if mapping.cell else None
+        except (CellDown, BadCell) as error:
+            return lists.unknown(self.parts, mapping, error)
         if server is not None:
             return view.recorded(server, mapping, intents, left)
         for intent in intents:
             if intent.verb == "boot" and intent.is_open:
                 return view.accepted(intent, left)
         raise NotFound(f"Server {mapping.server_id} could not be found.")
+
+
+def _agent(parts: Parts) -> Agent | None:
+    """Return what reports the hosts of the driver, at work; None without a driver."""
+    if parts.driver is None:
+        return None
+    agent = Agent(parts.driver, parts.registry, parts.pool, parts.conf.compute.report_interval)
+    agent.start()
+    return agent
 
 
 def _connection(device: Any) -> Attachment:

@@ -6,7 +6,7 @@ into frozen values. ``etc/bfv.conf.sample`` and ``docs/configuration.md`` are ge
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from oslo_config import cfg
 
 from bfv.decide import Rules
 from bfv.errors import BadConfig
+from bfv.fit import Placing
+from cells.limits import DEFAULTS
 from imagebackends.http import Settings as StorageSettings
-from imagebackends.types import Target
+from imagebackends.types import Ceph, Target
 
 HANDLING = ["driver", "volume", "refuse"]
 
@@ -34,6 +36,38 @@ DATABASE_OPTS = [
     cfg.FloatOpt("connect_timeout", default=5.0, min=0.1, help="Seconds that a connect to a database may take."),
     cfg.FloatOpt("statement_timeout", default=30.0, min=0.1, help="Seconds that one statement may take."),
     cfg.IntOpt("pool_size", default=5, min=1, help="Connections kept for each database and process."),
+    cfg.FloatOpt(
+        "cell_timeout",
+        default=5.0,
+        min=0.1,
+        help="Seconds that a request waits for the cells that it asks, all together; it goes on without those that "
+        "have not answered. These are down then, and cost later requests nothing, until a probe finds them again.",
+    ),
+    cfg.IntOpt(
+        "cell_threads",
+        default=4,
+        min=1,
+        help="Requests that ask one cell at once, in one process. A cell that hangs holds these and no others.",
+    ),
+    cfg.IntOpt(
+        "cell_failures",
+        default=3,
+        min=1,
+        help="Quick failures in a row after which a cell is down. One that took cell_slow seconds is enough by itself.",
+    ),
+    cfg.FloatOpt("cell_slow", default=1.0, min=0.01, help="Seconds from which on an answer of a cell is a slow one."),
+    cfg.FloatOpt(
+        "probe_interval",
+        default=1.0,
+        min=0.01,
+        help="Seconds between the first two probes of a cell that is down. Doubles up to probe_interval_max.",
+    ),
+    cfg.FloatOpt(
+        "probe_interval_max",
+        default=30.0,
+        min=0.01,
+        help="Longest time in seconds between two probes: so long it takes at most until a cell is used again.",
+    ),
 ]
 STORAGE_OPTS = [
     cfg.StrOpt("region_name", help="Region of the services in the catalog."),
@@ -51,6 +85,11 @@ STORAGE_OPTS = [
     cfg.IntOpt("pool_size", default=64, min=1, help="Connections kept to each service."),
     cfg.StrOpt("cafile", help="CA bundle for TLS."),
     cfg.BoolOpt("insecure", default=False, help="Do not verify TLS certificates. For tests only."),
+    cfg.StrOpt(
+        "ceph_python",
+        help="Folder of the distribution's python3-rbd (modules rados and rbd) when Python itself has none; "
+        "unset: Debian's. Read only where a cell has a ceph_conf.",
+    ),
 ]
 BOOT_OPTS = [
     cfg.StrOpt(
@@ -116,6 +155,109 @@ ENGINE_OPTS = [
         help="Seconds after which a flow of unknown outcome is left to `bfv repair`.",
     ),
 ]
+COMPUTE_OPTS = [
+    cfg.StrOpt(
+        "driver",
+        help="Compute driver that runs the servers, by its entry point in bfv.drivers; it has a section of its own. "
+        "Unset: servers end as ready to connect, and whoever runs them connects.",
+    ),
+    cfg.FloatOpt(
+        "report_interval",
+        default=10.0,
+        min=0.1,
+        help="Seconds between two reports of the driver's hosts: nova's option of this name. Keep service_down_time "
+        "some times longer.",
+    ),
+]
+SCHEDULER_OPTS = [
+    cfg.StrOpt(
+        "default_availability_zone",
+        default="nova",
+        help="Availability zone of hosts that no aggregate puts in one: nova's option of this name.",
+    ),
+    cfg.FloatOpt(
+        "initial_cpu_allocation_ratio",
+        default=4.0,
+        min=0.01,
+        help="Virtual CPUs for each CPU of a host that reports no ratio of its own. Nova's defaults here and below.",
+    ),
+    cfg.FloatOpt("initial_ram_allocation_ratio", default=1.0, min=0.01, help="The same for memory."),
+    cfg.FloatOpt("initial_disk_allocation_ratio", default=1.0, min=0.01, help="The same for a host's own disks."),
+    cfg.FloatOpt(
+        "service_down_time",
+        default=60.0,
+        min=1.0,
+        help="Seconds without a report after which a host gets no servers: nova's option of this name.",
+    ),
+    cfg.FloatOpt(
+        "hosts_fresh",
+        default=3.0,
+        min=0.0,
+        help="Seconds for which what cells tell of their hosts is used again, so that many boots at once ask each cell "
+        "once. What was promised meanwhile is counted always.",
+    ),
+]
+CINDER_OPTS: list[cfg.Opt] = [
+    cfg.BoolOpt(
+        "cross_az_attach",
+        default=True,
+        help="Let servers have volumes of other availability zones: nova's option of this name. When off, a server "
+        "goes only to a host whose zone is that of its volumes, and this is decided before it has a cell.",
+    ),
+]
+QUOTA_OPTS: list[cfg.Opt] = [
+    *(
+        cfg.IntOpt(
+            "injected_file_path_length" if name == "injected_file_path_bytes" else name,
+            default=value,
+            min=-1,
+            help=f"{what}, where no limit is set; -1 is none. Nova's option of this name.",
+        )
+        for (name, value), what in zip(
+            DEFAULTS.items(),
+            (
+                "Servers of a project",
+                "Virtual CPUs of a project",
+                "Memory of a project, in MiB",
+                "Metadata items of a server",
+                "Injected files of a server",
+                "Bytes of an injected file",
+                "Length of an injected file's path",
+                "Key pairs of a user",
+                "Server groups of a project",
+                "Servers of a user in a server group",
+            ),
+            strict=True,
+        )
+    ),
+    cfg.StrOpt(
+        "down_cell",
+        default="block",
+        choices=["block", "api"],
+        help="What happens to boots of a project that has servers in a cell that does not answer. block: they are "
+        "refused, for what the project uses is not known. api: these servers count as they were asked for, which is "
+        "exact but for servers of nova that are being resized or whose deletion failed.",
+    ),
+    cfg.ListOpt(
+        "cell_down_roles",
+        default=["admin"],
+        help="Who has one of these roles is let through where block would refuse, and counts as with api.",
+    ),
+]
+API_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt("host", default="127.0.0.1", help="Address that `bfv serve` listens on."),
+    cfg.PortOpt("port", default=8774, help="Port that it listens on; 0 takes a free one."),
+    cfg.IntOpt("threads", default=32, min=1, help="Requests that are answered at once."),
+    cfg.StrOpt("public_endpoint", help="URL before /v2.1 in links, where clients come through a proxy; else theirs."),
+    cfg.IntOpt("max_limit", default=1000, min=1, max=1000, help="Most servers or flavors in one page."),
+    cfg.FloatOpt(
+        "resume_interval",
+        default=30.0,
+        min=0.1,
+        help="Seconds between two looks for what ended workers left open; this process goes on with it.",
+    ),
+    cfg.FloatOpt("stop_timeout", default=60.0, min=0.0, help="Seconds that requests, then flows, have at SIGTERM."),
+]
 CELL_OPTS = [
     cfg.StrOpt("availability_zone", help="Cinder availability zone of this cell's storage."),
     cfg.StrOpt("volume_type", help="Cinder volume type that leads to this cell's storage."),
@@ -132,6 +274,18 @@ CELL_OPTS = [
         help="Where volumes of these tiers must land, when elsewhere than backend: fast:host@fast#pool.",
     ),
     cfg.StrOpt("root", choices=["volume", "local"], help="What a root disk is in this cell."),
+    cfg.StrOpt(
+        "ceph_conf",
+        help="This cell's ceph.conf, for what calls Ceph itself: the deprecated image backend rbd. "
+        "Unset: it is off here.",
+    ),
+    cfg.StrOpt("ceph_user", default="nova", help="cephx user for it, without the leading client."),
+    cfg.StrOpt("nova_pool", default="vms", help="Pool of nova's local disks (images_rbd_pool)."),
+    cfg.StrOpt(
+        "glance_pool",
+        help="Pool of Glance's store on this cluster, looked into for an image whose locations Glance does not tell.",
+    ),
+    cfg.StrOpt("libvirt_secret", help="uuid of the libvirt secret of that user (rbd_secret_uuid). Unset: the fsid."),
 ]
 GROUPS: dict[str | None, list[cfg.Opt]] = {
     None: DEFAULT_OPTS,
@@ -139,6 +293,11 @@ GROUPS: dict[str | None, list[cfg.Opt]] = {
     "storage": STORAGE_OPTS,
     "boot": BOOT_OPTS,
     "engine": ENGINE_OPTS,
+    "compute": COMPUTE_OPTS,
+    "scheduler": SCHEDULER_OPTS,
+    "cinder": CINDER_OPTS,
+    "quota": QUOTA_OPTS,
+    "api": API_OPTS,
 }
 SERVICE_GROUP = "service_user"
 
@@ -156,6 +315,15 @@ class Timing:
     poll_max: float
     ask_again: float
     give_up: float
+
+
+@dataclass(frozen=True)
+class Quota:
+    """The limits of projects that have none of their own, by resource, and what holds while a cell is down."""
+
+    limits: Mapping[str, int]
+    down_cell: str = "block"
+    cell_down_roles: frozenset[str] = frozenset({"admin"})
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
@@ -213,6 +381,26 @@ def rules(conf: cfg.ConfigOpts) -> Rules:
     )
 
 
+def placing(conf: cfg.ConfigOpts) -> Placing:
+    """Return the operator's rules for the choice of a host."""
+    scheduler = conf.scheduler
+    return Placing(
+        cpu_allocation_ratio=scheduler.initial_cpu_allocation_ratio,
+        ram_allocation_ratio=scheduler.initial_ram_allocation_ratio,
+        disk_allocation_ratio=scheduler.initial_disk_allocation_ratio,
+        default_availability_zone=scheduler.default_availability_zone,
+        cross_az_attach=conf.cinder.cross_az_attach,
+        down_after=scheduler.service_down_time,
+    )
+
+
+def quota(conf: cfg.ConfigOpts) -> Quota:
+    """Return the operator's limits."""
+    names = [opt.dest for opt in QUOTA_OPTS]
+    limits = {name: conf.quota[option] for name, option in zip(DEFAULTS, names, strict=False)}
+    return Quota(limits, conf.quota.down_cell, frozenset(conf.quota.cell_down_roles))
+
+
 def targets(conf: cfg.ConfigOpts) -> Sequence[Target]:
     """Return where disks go, for each cell and tier, in configured order. Raises BadConfig."""
     found = []
@@ -233,7 +421,17 @@ def targets(conf: cfg.ConfigOpts) -> Sequence[Target]:
 
 def storage(conf: cfg.ConfigOpts) -> StorageSettings:
     """Return what the storage floor needs to reach its services."""
-    return StorageSettings(**{opt.name: conf.storage[opt.name] for opt in STORAGE_OPTS})
+    return StorageSettings(**{opt.name: conf.storage[opt.name] for opt in STORAGE_OPTS}, ceph=_ceph(conf))
+
+
+def _ceph(conf: cfg.ConfigOpts) -> dict[str, Ceph]:
+    """Return the clusters of those cells that name one."""
+    named = ((name, conf[f"cell:{name}"]) for name in conf.cells)
+    return {
+        name: Ceph(cell.ceph_conf, cell.ceph_user, cell.nova_pool, cell.glance_pool, cell.libvirt_secret)
+        for name, cell in named
+        if cell.ceph_conf
+    }
 
 
 def timing(conf: cfg.ConfigOpts) -> Timing:

@@ -6,6 +6,9 @@ goes, so that nobody else can take a volume in between. These flows are short an
 a DELETE that finds one unfinished finishes it.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from bfv import outside, records
 from bfv.errors import BadRequest, Failed, NotFound, Refused
 from bfv.job import Job
@@ -23,9 +26,7 @@ def run(parts: Parts, intent: Intent) -> None:
     try:
         database, server = placed(job)
         for device in volumes(server):
-            job.step("connect", f"volume {device.volume_id} to host {connector['host']}")
-            attached = parts.backend.connect(job.access, str(device.attachment_id), connector)
-            servers.update_device(database, device.uuid, connection_info=records.connection_info(attached))
+            reach(job, database, device, connector)
             parts.backend.complete(job.access, str(device.attachment_id))
         servers.update(database, server.uuid, host=connector["host"])
     except (Refused, NotFound, Failed) as error:
@@ -46,8 +47,15 @@ def run_disconnect(parts: Parts, intent: Intent) -> None:
     job.close(DONE)
 
 
+def reach(job: Job, database: Database, device: BlockDevice, connector: Mapping[str, Any]) -> None:
+    """Have a host reach one volume, and write the connection down. Raises Refused, NotFound, Failed, MaybeRunning."""
+    job.step("connect", f"volume {device.volume_id} to host {connector['host']}")
+    attached = job.parts.backend.connect(job.access, str(device.attachment_id), connector)
+    servers.update_device(database, device.uuid, connection_info=records.connection_info(attached))
+
+
 def let_go(job: Job, database: Database, server: Server) -> None:
-    """Exchange each attachment that a host uses for a mere reservation, and forget the host."""
+    """Exchange each attachment that a host uses for a mere reservation, and forget a host that runs no guest of it."""
     for device in volumes(server):
         asked = job.object("attachment", device.uuid)
         if asked is None and not device.connection_info:
@@ -58,19 +66,18 @@ def let_go(job: Job, database: Database, server: Server) -> None:
         for attachment_id in old:
             job.step("detach", f"volume {device.volume_id}, attachment {attachment_id}")
             job.parts.backend.detach(job.access, attachment_id)
-    servers.update(database, server.uuid, host=None)
+    if not server.node:
+        servers.update(database, server.uuid, host=None)
 
 
 def placed(job: Job) -> tuple[Database, Server]:
     """Return a server that has its row, and its cell's database. Raises BadRequest while it is built, NotFound."""
     server_id = job.intent.server_id
-    mapping = job.parts.registry.find_mapping(server_id)
-    if mapping is None or (mapping.queued_for_delete and mapping.cell is None):
-        raise NotFound(f"Server {server_id} could not be found.")
-    database = job.parts.cells.of(mapping.cell) if mapping.cell else None
-    server = servers.find(database, server_id) if database else None
-    if database is not None and server is not None:
-        return database, server
+    if job.intent.cell is not None:
+        database = job.cell_database
+        server = servers.find(database, server_id)
+        if server is not None:
+            return database, server
     if job.parts.journal.opened(server_id, "boot"):
         raise BadRequest(f"Server {server_id} is still being built.")
     raise NotFound(f"Server {server_id} could not be found.")

@@ -2,6 +2,7 @@
 """Make and upgrade the databases: ours by alembic, nova's tables only where there are none yet."""
 
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -53,7 +54,8 @@ def check(parts: Parts) -> str:
 def init(parts: Parts, cell0_connection: str | None) -> None:
     """Make our own database; with a URL for cell0 also nova's API tables and cell0, for standalone use. Repeatable.
 
-    Raises BadCell where a real nova has made the API database: its tables are never made or altered here.
+    Tables that are missing in mapped cells are made, too. Raises BadCell where a real nova has made the API database:
+    its tables are never made or altered here; CellDown.
     """
     upgrade(parts)
     if not cell0_connection:
@@ -63,9 +65,12 @@ def init(parts: Parts, cell0_connection: str | None) -> None:
         parts.registry.cell(CELL0_UUID)
     except NotMapped:
         add_cell(parts, "cell0", cell0_connection, uuid=CELL0_UUID)
+    for cell in parts.registry.cells():
+        # Cells of an older bfv lack the tables that it did not use.
+        create.create_cell(parts.cells.of(cell))
 
 
-def add_cell(parts: Parts, name: str, connection: str, uuid: str | None = None) -> None:
+def add_cell(parts: Parts, name: str, connection: str, uuid: str | None = None, **columns: Any) -> None:
     """Map a cell and make nova's tables in its database unless they are there. Raises Exists, BadCell."""
-    cell = parts.registry.add_cell(name, connection, uuid=uuid)
+    cell = parts.registry.add_cell(name, connection, uuid=uuid, **columns)
     create.create_cell(parts.cells.of(cell))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bfv.errors import BadRequest, Refused
+from bfv.fit import Size
 from bfv.types import BootRequest, DiskPlan, Handling, RootKind
 from cells.types import Flavor
 from imagebackends.types import Image
@@ -35,11 +36,15 @@ class Rules:
 
 @dataclass(frozen=True)
 class Origin:
-    """What the root is made of: the image, or what the root device named; ``size`` in GiB, 0 unknown."""
+    """What the root is made of: the image, or what the root device named; ``size`` in GiB, 0 unknown.
+
+    ``availability_zone`` is that of a volume that is there already.
+    """
 
     source_type: str
     source_id: str
     size: int = 0
+    availability_zone: str | None = None
 
 
 def root_kind(
@@ -149,6 +154,12 @@ def other_disks(flavor: Flavor, rules: Rules) -> tuple[DiskPlan, ...]:
             )
         )
     return tuple(plans)
+
+
+def size(flavor: Flavor, rules: Rules) -> Size:
+    """Return what a server takes of its host: no disk for what is a volume. Raises what ``other_disks`` raises."""
+    local = sum(plan.size for plan in other_disks(flavor, rules) if plan.handling == "driver")
+    return Size(flavor.vcpus, flavor.memory_mb, local)
 
 
 def config_drive(request: BootRequest, rules: Rules) -> Handling | None:

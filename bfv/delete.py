@@ -9,12 +9,12 @@ died is undone here, with the rights of whoever asked for the deletion.
 import time
 from collections.abc import Callable
 
-from bfv import boot, connect, outside, rebuild, records
+from bfv import boot, connect, outside, power, rebuild, records, spawn
 from bfv.errors import Failed, HasSnapshots, InUse, MaybeRunning
 from bfv.job import Job
 from bfv.journal import DONE, FAILED, Intent
 from bfv.parts import Parts
-from cells import servers
+from cells import groups, servers
 from cells.database import Database
 from cells.types import Server
 
@@ -23,6 +23,9 @@ STOPPABLE: dict[str, Callable[[Parts, Intent], None]] = {
     "rebuild": rebuild.run,
     "connect": connect.run,
     "disconnect": connect.run_disconnect,
+    "stop": power.run,
+    "start": power.run,
+    "reboot": power.run,
 }
 ASK = 0.1
 PATIENCE = 20.0
@@ -46,6 +49,7 @@ def run(parts: Parts, intent: Intent) -> None:
             return
     else:
         job.step("forget", "it never had a row")
+        groups.remove_member(parts.api, intent.server_id)
         parts.registry.unmap(intent.server_id)
     for line in kept:
         job.tell("kept", line)
@@ -88,6 +92,7 @@ def _place(job: Job) -> Database | None:
 
 def _remove(job: Job, database: Database, server: Server) -> list[str]:
     servers.update(database, server.uuid, task_state="deleting")
+    spawn.take_down(job, database, server)
     for device in server.devices:
         if device.attachment_id:
             job.step("detach", f"volume {device.volume_id}, attachment {device.attachment_id}")

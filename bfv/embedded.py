@@ -69,6 +69,22 @@ class Embedded:
         return v3.Password(auth_url=self.auth_url, username=user, password=password, project_name=user,
                            user_domain_id="default", project_domain_id="default")  # fmt: skip
 
+    @contextlib.contextmanager
+    def database_away(self, cell: str) -> Iterator[None]:
+        """Have something that is no database where a cell's was, for as long as the block lasts."""
+        files = [self.home / f"{cell}.db{end}" for end in ("", "-wal", "-shm")]
+        for file in files:
+            if file.exists():
+                file.rename(file.with_name(f"{file.name}.away"))
+        files[0].write_text("This is no database.\n" * 100)
+        try:
+            yield
+        finally:
+            files[0].unlink()
+            for file in files:
+                if file.with_name(f"{file.name}.away").exists():
+                    file.with_name(f"{file.name}.away").rename(file)
+
     def caller(self) -> Caller:
         """Return the caller `demo`."""
         auth = self.auth()

@@ -5,6 +5,7 @@
 
     Refused          the asker must change something; nothing was done
     ├── BadRequest       the words are wrong, or the state does not allow it
+    │   └── Conflict         the words are right: the server's state does not allow it now
     ├── NotAllowed       the rights are missing
     ├── OverQuota        a quota is used up
     └── Unsupported      this cloud cannot do it
@@ -41,6 +42,7 @@ __all__ = [
     "Cancelled",
     "CellDown",
     "CellsError",
+    "Conflict",
     "Failed",
     "HasSnapshots",
     "InUse",
@@ -60,6 +62,10 @@ __all__ = [
 
 class BadConfig(Refused):
     """The configuration cannot work; the message names the option."""
+
+
+class Conflict(BadRequest):
+    """The server's state does not allow it now; another time the same words may be right."""
 
 
 class Cancelled(Exception):

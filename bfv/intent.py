@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-# These change the same attachments: while one of them is open, none of the others may begin.
-SLOTS = dict.fromkeys(("connect", "disconnect", "rebuild"), "change")
+# These change the same attachments or the same guest: while one of them is open, none of the others may begin.
+SLOTS = dict.fromkeys(("connect", "disconnect", "rebuild", "stop", "start", "reboot"), "change")
 FORWARD, UNWINDING, DONE, FAILED, CANCELLED = "forward", "unwinding", "done", "failed", "cancelled"
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from bfv.errors import Cancelled
+from bfv.errors import Cancelled, MaybeRunning
 from bfv.journal import UNWINDING, Intent, Object
 from bfv.parts import Parts
 from bfv.types import Decision
@@ -69,7 +69,11 @@ class Job:
         return self._stoppable and self.intent.phase != UNWINDING
 
     def check(self) -> None:
-        """Raise LeaseLost if it is another's, Cancelled if this flow may be stopped and was asked to."""
+        """Raise LeaseLost if it is another's, Cancelled if this flow may be stopped and was asked to.
+
+        Raises MaybeRunning when the process ends.
+        """
+        self._not_at_the_end()
         now = self.parts.journal.check(self.intent)
         if self._stops and now.cancel:
             raise Cancelled
@@ -81,8 +85,14 @@ class Job:
             raise Cancelled
 
     def still_ours(self) -> None:
-        """Raise LeaseLost if another worker has it."""
+        """Raise LeaseLost if another worker has it, MaybeRunning when the process ends."""
+        self._not_at_the_end()
         self.parts.journal.check(self.intent)
+
+    def _not_at_the_end(self) -> None:
+        # Nobody waits for a sweep: it may take as long as a storage is silent.
+        if self.parts.closed.is_set() or (self.intent.verb == "sweep" and self.parts.closing.is_set()):
+            raise MaybeRunning("This process ends; the next `bfv repair` goes on.")
 
     def turn(self, reason: str) -> None:
         """Go back from here: from now on every worker of this intent only removes."""
@@ -90,6 +100,10 @@ class Job:
         # Read again: whether a DELETE asked for it decides how it ends.
         self.intent = self.parts.journal.check(turned)
         LOG.warning("server %s: %s is undone: %s", self.intent.server_id, self.intent.verb, reason)
+
+    def passed(self, name: str) -> bool:
+        """Return whether this worker or one before it came to a step."""
+        return any(step.name == name for step in self.parts.journal.history(self.intent))
 
     def close(self, phase: str, outcome: str | None = None) -> None:
         """End the intent."""

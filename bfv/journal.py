@@ -8,7 +8,8 @@ marker *before* it is asked for. Its **steps** are the history that people read;
 
 A boot writes, in this order, and a crash between any two lines is harmless:
 
-1. intent (open, forward)      a crash here: nothing exists outside; ``repair`` goes on or gives up
+1. intent (open, forward)      a crash here: nothing exists outside; ``repair`` goes on or gives up.
+                               Its claim (`bfv.claims`) is in the same transaction, and ends in that of line 9
 2. mapping without a cell      the server is listed as BUILD; mapping again is no error
 3. cell in intent, mapping     nothing outside; the same cell is taken again
 4. object *volume* with marker then POST /volumes. Crash between: ``find`` by the marker sees nothing, and after
@@ -19,10 +20,12 @@ A boot writes, in this order, and a crash between any two lines is harmless:
 7. the attachment's id         as 5
 8. rows of the server, one     a crash here: the rows are there already, writing them again is no error
    transaction in the cell
+8a. where a driver runs it     (`bfv.spawn`) host in the row, connections, guest, ACTIVE: a host does each again
+                               without harm, and the row names the host that must be asked to take it down
 9. intent closed, payload gone
 
 Undoing writes ``unwinding`` and the reason into the intent first; from then on every worker that takes
-the intent only removes: attachments, then volumes, each by the id that the journal holds or that was found
+the intent only removes: the guest, attachments, then volumes, each by the id that the journal holds or that was found
 by the journal's marker. Then ERROR with the fault is recorded (or, for a DELETE, nothing), then it is closed.
 A DELETE writes what it removes in the same way: the ids are in the server's rows until all are gone.
 
@@ -39,6 +42,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from bfv import claims
 from bfv.errors import Cancelled, LeaseLost
 from bfv.intent import CANCELLED, DONE, FAILED, FORWARD, SLOTS, UNWINDING, Intent, Object, Step, to_intent, to_object
 from bfv.owner import is_dead
@@ -94,11 +98,12 @@ class Journal:
         decision: Mapping[str, Any] | None = None,
         cell: str | None = None,
         payload: Mapping[str, Any] | None = None,
-        also: Callable[[sa.Connection], None] | None = None,
+        also: Callable[[sa.Connection, str], Mapping[str, Any]] | None = None,
     ) -> Intent:
         """Write a new intent, held by this process. Raises Exists when one of its slot is open.
 
-        ``also`` runs first in the same transaction; what it raises leaves no trace of either.
+        ``also`` runs first in the same transaction, with the intent's id, and returns the decision; what it raises
+        leaves no trace of either. It is repeated with all of the transaction while a lock is not to be had.
         """
         now = utcnow()
         row: dict[str, Any] = {
@@ -107,13 +112,16 @@ class Journal:
             "request": json.dumps(request), "decision": json.dumps(decision) if decision else None, "outcome": None,
             "owner": self.owner, "fence": 1, "lease_until": now + self._lease, "created_at": now, "closed_at": None,
         }  # fmt: skip
+
+        def write(conn: sa.Connection) -> None:
+            if also is not None:
+                row["decision"] = json.dumps(also(conn, row["id"]))
+            conn.execute(_NEW_INTENT, {**row, "slot": SLOTS.get(verb, verb)})
+            if payload:
+                conn.execute(_NEW_PAYLOAD, {"intent_id": row["id"], "body": json.dumps(payload)})
+
         try:
-            with self.database.writer() as conn:
-                if also is not None:
-                    also(conn)
-                conn.execute(_NEW_INTENT, {**row, "slot": SLOTS.get(verb, verb)})
-                if payload:
-                    conn.execute(_NEW_PAYLOAD, {"intent_id": row["id"], "body": json.dumps(payload)})
+            self.database.run(write)
         except sa.exc.IntegrityError as error:
             raise Exists(f"A {verb} of server {server_id} is already running.") from error
         # What was written is what is read: JSON makes lists of tuples and texts of numbers that are keys.
@@ -143,6 +151,14 @@ class Journal:
         )
         with self.database.reader() as conn:
             return [json.loads(text)["cells"][0] for text in conn.execute(query).scalars()]
+
+    def building(self, project_id: str | None) -> dict[str, Intent]:
+        """Return the boots of a project, or of all, that have not ended, by server."""
+        query = sa.select(intents).where(intents.c.slot == "boot")
+        if project_id is not None:
+            query = query.where(intents.c.project_id == project_id)
+        with self.database.reader() as conn:
+            return {row.server_id: to_intent(row) for row in conn.execute(query)}
 
     def of_server(self, server_id: str) -> list[Intent]:
         """Return all intents of a server, oldest first."""
@@ -263,6 +279,10 @@ class Journal:
         with self.database.writer() as conn:
             self._fenced(conn, intent, ended)
             conn.execute(_WIPE, {"intent": intent.id})
+            if intent.verb == "boot":
+                claims.end_boot(conn, intent.id, booted=phase == DONE)
+            elif intent.verb == "delete" and phase == DONE:
+                claims.end_server(conn, intent.server_id)
             _write_step(conn, intent.id, phase, outcome)
 
     def _set_object(self, intent: Intent, thing: Object, step: str, detail: str | None, **columns: Any) -> None:

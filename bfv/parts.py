@@ -9,56 +9,27 @@ from dataclasses import dataclass, field
 from oslo_config import cfg
 
 import imagebackends
-from bfv import config, owner
-from bfv.config import Timing
+from bfv import config, drivers, owner
+from bfv.cell_databases import CellDatabases, open_database
+from bfv.config import Quota, Timing
 from bfv.decide import Rules
+from bfv.drivers import Driver
 from bfv.errors import BadConfig
+from bfv.fit import Placing
+from bfv.hosts import Hosts
 from bfv.journal import Intent, Journal
 from bfv.rights import Rights
+from bfv.storage_state import StorageState
 from bfv.waits import Waits
+from bfv.writable import Writable
 from cells.database import Database
-from cells.errors import NotMapped
+from cells.listing import Listing
+from cells.pool import Cells
 from cells.registry import Registry
-from cells.types import CELL0_UUID, Cell
 from imagebackends.backend import Backend
 from imagebackends.glance import Images
 from imagebackends.http import make_session
 from imagebackends.types import Target
-
-
-class CellDatabases:
-    """The databases of the cells, each opened when it is first needed."""
-
-    def __init__(self, conf: cfg.ConfigOpts, registry: Registry) -> None:
-        self._conf, self._registry = conf, registry
-        self._lock = threading.Lock()
-        self._open: dict[tuple[str, str], Database] = {}
-
-    def of(self, cell: Cell) -> Database:
-        """Return the database of a cell."""
-        key = (cell.uuid, cell.database_connection)
-        with self._lock:
-            if key not in self._open:
-                self._open[key] = open_database(self._conf, cell.name, cell.database_connection)
-            return self._open[key]
-
-    def named(self, name: str) -> Database:
-        """Return the database of a cell by its name. Raises BadConfig for one without a mapping."""
-        try:
-            return self.of(self._registry.cell(name))
-        except NotMapped as error:
-            raise BadConfig(f"Cell {name} has no cell mapping; make it with `bfv cell create`.") from error
-
-    def cell0(self) -> Database:
-        """Return the graveyard of servers that never had a cell."""
-        return self.named(CELL0_UUID)
-
-    def close(self) -> None:
-        """Close all connections."""
-        with self._lock:
-            for database in self._open.values():
-                database.close()
-            self._open.clear()
 
 
 @dataclass(frozen=True)
@@ -77,8 +48,22 @@ class Parts:
     rules: Rules
     targets: Sequence[Target]
     timing: Timing
+    hosts: Hosts
+    placing: Placing
+    # Asks many cells at once: the same as ``cells``.
+    pool: Cells
+    listing: Listing
+    writable: Writable
+    quota: Quota
+    # Runs the servers; None: they end as ready to connect.
+    driver: Driver | None = None
+    # Whose storage failed lately.
+    storage: StorageState = field(default_factory=StorageState)
     # Sweeps that flows of this process have left, to be run when they are done.
     left: "queue.SimpleQueue[Intent]" = field(default_factory=queue.SimpleQueue)
+    # Set when this process is about to end, and when it waits for no flow any more.
+    closing: threading.Event = field(default_factory=threading.Event)
+    closed: threading.Event = field(default_factory=threading.Event)
 
     def target(self, cell: str, tier: str) -> Target:
         """Return where disks of a cell and tier go. Raises BadConfig when it is configured no more."""
@@ -94,22 +79,12 @@ class Parts:
         self.journal.database.close()
 
 
-def open_database(conf: cfg.ConfigOpts, name: str, url: str) -> Database:
-    """Return a database with the configured time-outs; nothing is connected yet."""
-    return Database(
-        name,
-        url,
-        connect_timeout=conf.database.connect_timeout,
-        statement_timeout=conf.database.statement_timeout,
-        pool_size=conf.database.pool_size,
-    )
-
-
 def assemble(conf: cfg.ConfigOpts) -> Parts:
     """Build the parts from a configuration; nothing is connected yet. Raises BadConfig."""
     api_url = config.required(conf, "database", "api_connection")
     api = open_database(conf, "api", api_url)
     registry = Registry(api, base_url=api_url)
+    databases = CellDatabases(conf, registry)
     own = open_database(conf, "journal", config.required(conf, "database", "connection"))
     settings, timing = config.storage(conf), config.timing(conf)
     session = make_session(settings)
@@ -118,7 +93,7 @@ def assemble(conf: cfg.ConfigOpts) -> Parts:
         conf=conf,
         api=api,
         registry=registry,
-        cells=CellDatabases(conf, registry),
+        cells=databases,
         journal=Journal(own, owner.this_process(), conf.engine.lease),
         rights=Rights(conf, session),
         backend=backend,
@@ -127,4 +102,11 @@ def assemble(conf: cfg.ConfigOpts) -> Parts:
         rules=config.rules(conf),
         targets=config.targets(conf),
         timing=timing,
+        hosts=Hosts(databases, api, conf.scheduler.hosts_fresh),
+        placing=config.placing(conf),
+        pool=databases,
+        listing=Listing(registry, databases),
+        writable=Writable(api, databases.cell, databases),
+        quota=config.quota(conf),
+        driver=drivers.load(conf.compute.driver, conf) if conf.compute.driver else None,
     )

@@ -7,8 +7,20 @@ the first request, and no host can connect while the server is being rebuilt.
 
 from typing import Any
 
-from bfv import connect, decide, outside, records
-from bfv.errors import BadRequest, Cancelled, Failed, MaybeRunning, NotAllowed, NotFound, Refused, Unsupported
+from bfv import connect, decide, outside, records, spawn
+from bfv.drivers import states
+from bfv.errors import (
+    BadRequest,
+    Cancelled,
+    Conflict,
+    Failed,
+    MaybeRunning,
+    NoRoom,
+    NotAllowed,
+    NotFound,
+    Refused,
+    Unsupported,
+)
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, Intent
 from bfv.parts import Parts
@@ -25,8 +37,10 @@ def check(parts: Parts, server: Server, image: Image) -> None:
     """Raise Refused where a server cannot be rebuilt from an image."""
     if not isinstance(parts.backend, Reimages):
         raise Unsupported("This image backend cannot write an image onto an existing disk.")
-    if server.task_state not in (None, "spawning", "rebuild_spawning"):
-        raise BadRequest(f"Server {server.uuid} is {server.task_state}; try again when it is done.")
+    if parts.driver is not None:
+        states.check("rebuild", server.uuid, server.vm_state, server.task_state)
+    elif server.task_state not in (None, "spawning", "rebuild_spawning"):
+        raise Conflict(f"Server {server.uuid} is {server.task_state}; try again when it is done.")
     root = root_of(server)
     decide.check_image(image, server.flavor)
     needed = decide.image_size(image)
@@ -55,9 +69,15 @@ def run(parts: Parts, intent: Intent) -> None:
         job.close(FAILED, str(error))
         return
     try:
-        servers.update(database, server.uuid, task_state="rebuilding")
-        connect.let_go(job, database, server)
-        _write(job, root_of(server), image)
+        if not job.passed("record"):
+            servers.update(database, server.uuid, task_state="rebuilding")
+            spawn.take_down(job, database, server)
+            connect.let_go(job, database, server)
+            _write(job, root_of(server), image)
+        job.step("record", image["id"])
+        _record(job, database, server, image)
+        if spawn.runs(parts, server):
+            spawn.place_on_host(job, str(server.host), "rebuild")
     except Cancelled:
         job.close(CANCELLED)
         return
@@ -65,12 +85,11 @@ def run(parts: Parts, intent: Intent) -> None:
         # Whoever repairs it with more rights goes on from here.
         records.set_error(database, server, str(error))
         raise
-    except (Refused, NotFound, Failed) as error:
+    except (Refused, NotFound, Failed, NoRoom) as error:
         records.set_error(database, server, str(error))
+        spawn.take_down(job, database, server)
         job.close(FAILED, str(error))
         return
-    job.step("record", image["id"])
-    _record(job, database, server, image)
     job.close(DONE)
 
 

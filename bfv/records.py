@@ -5,6 +5,7 @@ Accepted: a mapping without a cell. Booted: its row and block devices in its cel
 its fault in its cell, or in cell0 if it never had one (nova/conductor/manager.py:_bury_in_cell0).
 """
 
+import contextlib
 import re
 import uuid
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any
 from bfv.job import Job
 from bfv.journal import Intent
 from bfv.types import Decision, DiskPlan, utcnow
-from cells import encode, servers
+from cells import encode, groups, servers
 from cells.database import Database
 from cells.errors import Exists, NotMapped
 from cells.types import CELL0_UUID, BlockDevice, Fault, Flavor, Server
@@ -32,9 +33,10 @@ def flavor_of(intent: Intent) -> Flavor:
 
 
 def ensure_mapped(job: Job) -> None:
-    """Write the server's mapping and request spec unless they are there."""
+    """Write the server's mapping, its request spec and its place in a server group unless they are there."""
     intent = job.intent
     boot, image = intent.request["boot"], intent.request["image"]
+    group = boot.get("group")
     spec = encode.request_spec(
         server_id=intent.server_id,
         project_id=intent.project_id,
@@ -43,7 +45,12 @@ def ensure_mapped(job: Job) -> None:
         image=image,
         is_bfv=True,
         availability_zone=boot["availability_zone"],
+        scheduler_hints={"group": [group]} if group else None,
     )
+    if group:
+        with contextlib.suppress(NotMapped):
+            # Before the mapping, which tells that all is written. A group that was deleted meanwhile binds nobody.
+            groups.add_member(job.parts.api, group, intent.server_id)
     try:
         job.parts.registry.map_server(intent.server_id, intent.project_id, intent.user_id, spec)
     except Exists:
@@ -53,12 +60,12 @@ def ensure_mapped(job: Job) -> None:
 
 def place(job: Job, cell: str) -> None:
     """Write which cell a server is in, with its mapping if the worker before us died before it wrote that."""
-    registry = job.parts.registry
+    registry, found = job.parts.registry, job.parts.cells.cell(cell)
     try:
-        registry.assign(job.intent.server_id, registry.cell(cell))
+        registry.assign(job.intent.server_id, found)
     except NotMapped:
         ensure_mapped(job)
-        registry.assign(job.intent.server_id, registry.cell(cell))
+        registry.assign(job.intent.server_id, found)
 
 
 def record(job: Job, bound: Bound) -> None:
@@ -74,8 +81,22 @@ def record_error(job: Job, reason: str) -> None:
         database = job.parts.cells.cell0()
     else:
         database = job.cell_database
-    if servers.find(database, job.intent.server_id) is None:
+    server = servers.find(database, job.intent.server_id)
+    if server is None:
         servers.insert(database, _server(job, "error", None, {}, fault))
+    elif server.vm_state != "error":
+        set_error(database, server, reason)
+
+
+def forget_outside(job: Job) -> None:
+    """Take out of the row of a server that failed on its host what it has no more: its place and its volumes."""
+    server = servers.find(job.cell_database, job.intent.server_id) if job.intent.cell else None
+    if server is None or server.host is None:
+        return
+    for device in server.devices:
+        servers.update_device(job.cell_database, device.uuid, volume_id=None, attachment_id=None, connection_info=None)
+    # Last: it says that the rest is done (nova/compute/manager.py:_nil_out_instance_obj_host_and_node).
+    servers.update(job.cell_database, server.uuid, host=None, node=None)
 
 
 def set_error(database: Database, server: Server, reason: str) -> None:
@@ -96,7 +117,6 @@ def connection_info(attached: Attachment) -> dict[str, Any]:
 
 def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault: Fault | None = None) -> Server:
     intent, boot = job.intent, job.intent.request["boot"]
-    target_zone = job.parts.target(intent.cell, job.decision.tier).availability_zone if intent.cell else None
     return Server(
         uuid=intent.server_id,
         project_id=intent.project_id,
@@ -109,7 +129,7 @@ def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault
         flavor=flavor_of(intent),
         image_ref="",
         reservation_id=f"r-{intent.id[:8]}",
-        availability_zone=boot["availability_zone"] or target_zone,
+        availability_zone=boot["availability_zone"] or _zone(job),
         root_device_name=ROOT_DEVICE,
         config_drive="True" if boot["config_drive"] else "",
         key_name=boot["key_name"],
@@ -120,6 +140,14 @@ def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault
         devices=tuple(_device(intent.server_id, plan, bound) for plan in _plans(job.decision)),
         fault=fault,
     )
+
+
+def _zone(job: Job) -> str | None:
+    """Return the zone of the server's host, as it was decided: no cell has to ask for it (nova's LP#1781286)."""
+    cell, decision = job.intent.cell, job.decision
+    if cell is None:
+        return None
+    return decision.zones.get(cell) or job.parts.target(cell, decision.tier).availability_zone
 
 
 def hostname(name: str, server_id: str) -> str:

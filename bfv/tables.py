@@ -67,28 +67,31 @@ payloads = sa.Table(
     sa.Column("intent_id", sa.String(36), sa.ForeignKey("intents.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("body", sa.Text, nullable=False),
 )
-# What an accepted server takes until its rows in its cell tell it: `bfv.quota` counts both.
+# What an accepted server takes until its rows in its cell tell it: `bfv.claims`.
 claims = sa.Table(
     "claims",
     metadata,
-    sa.Column("server_id", sa.String(36), primary_key=True),
+    # Of the boot: it ends with it. No foreign key, for it is written first, and a group's outlives its intent.
+    sa.Column("intent_id", sa.String(36), primary_key=True),
+    sa.Column("server_id", sa.String(36), nullable=False),
     sa.Column("project_id", sa.String(255), nullable=False),
     sa.Column("user_id", sa.String(255), nullable=False),
     sa.Column("vcpus", sa.Integer, nullable=False),
     sa.Column("memory_mb", sa.Integer, nullable=False),
     sa.Column("disk_gb", sa.Integer, nullable=False),
-    # Where it goes, once that is chosen, and the server group whose rule it keeps.
+    # Where it goes, and the server group whose rule it keeps.
     sa.Column("cell", sa.String(255)),
     sa.Column("host", sa.String(255)),
     sa.Column("group_uuid", sa.String(36)),
-    # False once the server's row is in its cell: a group's rule needs the host longer than the quota needs the size.
+    # While the intent is open. A group's rule needs the host longer, until the server is deleted.
     sa.Column("counts", sa.Boolean, nullable=False),
     sa.Column("created_at", TIME, nullable=False),
+    sa.Index("claims_server_id_idx", "server_id"),
     sa.Index("claims_project_id_idx", "project_id"),
     sa.Index("claims_group_uuid_idx", "group_uuid"),
     sa.Index("claims_cell_host_idx", "cell", "host"),
 )
-# A row to lock: claims of one project, or of one group, are made one after the other.
+# A row to lock: claims of one project, and of its groups, are made one after the other.
 locks = sa.Table(
     "locks",
     metadata,

@@ -54,7 +54,9 @@ class BootRequest:
     """What a user asks for. ``image`` and ``flavor`` are ids or names.
 
     ``server_id`` is the key for repeating: the same id never makes a second server.
-    ``volume_type`` names a tier, or a volume type that one of the tiers leads to.
+    ``volume_type`` names a tier, or a volume type that one of the tiers leads to. ``group`` is the UUID of a server
+    group, as nova's scheduler hint. ``networks`` (the Compute API's value) and ``security_groups`` are kept with the
+    request for whoever plugs the server; ``admin_pass`` and ``user_data`` are secret and in no history.
     """
 
     image: str | None
@@ -69,6 +71,10 @@ class BootRequest:
     metadata: Mapping[str, str] = field(default_factory=dict)
     key_name: str | None = None
     user_data: str | None = field(default=None, repr=False)
+    group: str | None = None
+    networks: Any = None
+    security_groups: tuple[str, ...] = ()
+    admin_pass: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,8 @@ class DiskPlan:
 class Decision:
     """How a server will boot and why. ``cells`` is the order in which cells are tried.
 
-    ``rule`` names the rule that chose ``root``; ``cell_why`` has a sentence per cell.
+    ``rule`` names the rule that chose ``root``; ``cell_why`` has a sentence per cell, ``why_not`` one for each that is
+    left out. ``hosts`` and ``zones`` have the host (if it has any) and the availability zone in each cell.
     """
 
     root: RootKind
@@ -106,6 +113,9 @@ class Decision:
     cell_why: Mapping[str, str]
     config_drive: Handling | None = None
     notes: tuple[str, ...] = ()
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    zones: Mapping[str, str] = field(default_factory=dict)
+    why_not: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as JSON-able data, as it is stored and shown."""
@@ -141,6 +151,21 @@ class ServerInfo:
     fault: Fault | None = None
     decision: Decision | None = None
     left_outside: tuple[str, ...] = ()
+    user_id: str | None = None
+    vm_state: str = "building"
+    power_state: int = 0
+    updated_at: dt.datetime | None = None
+    launched_at: dt.datetime | None = None
+    description: str | None = None
+    hostname: str | None = None
+    node: str | None = None
+    key_name: str | None = None
+    config_drive: str = ""
+    image_ref: str = ""
+    root_device_name: str | None = None
+    reservation_id: str | None = None
+    pinned_availability_zone: str | None = None
+    user_data: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -149,3 +174,13 @@ class Deleted:
 
     server_id: str
     kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ServerEvent:
+    """What another service tells of a server, in the words of ``POST /os-server-external-events``."""
+
+    server_id: str
+    name: str
+    status: str = "completed"
+    tag: str | None = None

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 
+from bfv.drivers import states
 from bfv.journal import Intent, Object
 from bfv.records import flavor_of
 from bfv.types import Decision, ServerInfo
@@ -10,6 +11,7 @@ from cells.types import Server, ServerMapping
 
 # nova/api/openstack/common.py:_STATE_MAP, as far as a server of ours can be in it.
 _BY_TASK = {"rebuilding": "REBUILD", "rebuild_spawning": "REBUILD"}
+_REBOOTS = {"rebooting": "REBOOT", "rebooting_hard": "HARD_REBOOT"}
 _BY_STATE = {
     "active": "ACTIVE",
     "building": "BUILD",
@@ -26,17 +28,20 @@ def status(vm_state: str, task_state: str | None) -> str:
     """Return a server's status in the Compute API's words."""
     if vm_state == "error":
         return "ERROR"
+    if vm_state == "active" and task_state in _REBOOTS:
+        return _REBOOTS[task_state]
     return _BY_TASK.get(task_state or "", _BY_STATE.get(vm_state, "UNKNOWN"))
 
 
 def recorded(server: Server, mapping: ServerMapping, intents: Sequence[Intent], left: Sequence[Object]) -> ServerInfo:
     """Return a server that has its row in a cell."""
+    task_state = _task(server, intents)
     return ServerInfo(
         id=server.uuid,
         name=server.display_name,
         project_id=server.project_id,
-        status=status(server.vm_state, server.task_state),
-        task_state=server.task_state,
+        status=status(server.vm_state, task_state),
+        task_state=task_state,
         cell=mapping.cell.name if mapping.cell else None,
         created_at=server.created_at,
         flavor=server.flavor,
@@ -47,6 +52,21 @@ def recorded(server: Server, mapping: ServerMapping, intents: Sequence[Intent], 
         fault=server.fault,
         decision=_decision(intents),
         left_outside=tuple(str(thing) for thing in left),
+        user_id=server.user_id,
+        vm_state=server.vm_state,
+        power_state=server.power_state,
+        updated_at=server.updated_at,
+        launched_at=server.launched_at,
+        description=server.display_description,
+        hostname=server.hostname,
+        node=server.node,
+        key_name=server.key_name,
+        config_drive=server.config_drive,
+        image_ref=server.image_ref,
+        root_device_name=server.root_device_name,
+        reservation_id=server.reservation_id,
+        pinned_availability_zone=_pinned(intents),
+        user_data=server.user_data,
     )
 
 
@@ -65,7 +85,23 @@ def accepted(boot: Intent, left: Sequence[Object]) -> ServerInfo:
         metadata=boot.request["boot"]["metadata"],
         decision=_decision([boot]),
         left_outside=tuple(str(thing) for thing in left),
+        user_id=boot.user_id,
+        pinned_availability_zone=_pinned([boot]),
+        description=boot.request["boot"]["description"],
+        key_name=boot.request["boot"]["key_name"],
+        config_drive="True" if boot.request["boot"]["config_drive"] else "",
     )
+
+
+def _task(server: Server, intents: Sequence[Intent]) -> str | None:
+    """Return what is done to a server, also if it is accepted and has not begun: who waits for its end must see it."""
+    if server.task_state is not None or server.vm_state == states.ERROR:
+        return server.task_state
+    for intent in intents:
+        change = "reboot hard" if (intent.verb, intent.request.get("type")) == ("reboot", "hard") else intent.verb
+        if intent.is_open and intent.verb != "boot" and change in states.CHANGES:
+            return states.CHANGES[change].task
+    return None
 
 
 def _decision(intents: Sequence[Intent]) -> Decision | None:
@@ -73,3 +109,9 @@ def _decision(intents: Sequence[Intent]) -> Decision | None:
         if intent.verb == "boot" and intent.decision:
             return Decision.from_dict(intent.decision)
     return None
+
+
+def _pinned(intents: Sequence[Intent]) -> str | None:
+    """Return the zone that was asked for."""
+    asked = [intent.request["boot"]["availability_zone"] for intent in intents if intent.verb == "boot"]
+    return asked[0] if asked else None

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The availability zones that servers may ask for: those of the hosts, and of the storage of cells without hosts."""
 
-
 from bfv.parts import Parts
 from bfv.types import utcnow
 from cells.hosts import is_up

@@ -15,6 +15,7 @@ from pathlib import Path
 from oslo_config import generator
 
 from bfv import config
+from bfv.api.policies import list_rules
 from bfv.cli import parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,7 +79,18 @@ def _verbs(top: argparse.ArgumentParser, prefix: str = "") -> list[tuple[str, ar
     return found
 
 
-FILES = {"etc/bfv.conf.sample": sample, "docs/configuration.md": options, "docs/cli.md": commands}
+def policies() -> str:
+    """Return a policy file in which every rule of the API stands, commented out, with its default."""
+    lines = []
+    for rule in list_rules():
+        lines += [f"# {rule.description}"]
+        lines += [f"# {each['method']}  {each['path']}" for each in getattr(rule, "operations", ())]
+        lines += [f'#"{rule.name}": "{rule.check_str}"', ""]
+    return "\n".join(lines)
+
+
+FILES = {"etc/bfv.conf.sample": sample, "docs/configuration.md": options, "docs/cli.md": commands,
+         "etc/policy.yaml.sample": policies}  # fmt: skip
 
 
 def main() -> int:

@@ -12,8 +12,10 @@
     ├── NotFound         it is not there, or not for these rights to see
     ├── Failed           surely not running: undo
     │   ├── HasSnapshots     cinder keeps a volume that has snapshots
-    │   └── InUse            attached, or busy in another way
+    │   ├── InUse            attached, or busy in another way
+    │   └── Exists           another bears this name
     ├── MaybeRunning     time-out, reset, 5xx: keep the intent and ask again
+    │   └── Unreachable      a whole cluster is silent: take its cell as down
     └── NoRoom           full here: undo, try the next cell
 
 Every error carries ``request_id``, by which the service's own log is found.
@@ -64,8 +66,16 @@ class InUse(Failed):
     """The volume is attached or busy, so this was not done."""
 
 
+class Exists(Failed):
+    """Another bears this name, so this was not made."""
+
+
 class MaybeRunning(StorageError):
     """No answer, or a broken one: it may have happened or may still happen."""
+
+
+class Unreachable(MaybeRunning):
+    """A cell's Ceph gave no answer before its time-out; the others are as they were."""
 
 
 class NoRoom(StorageError):

@@ -8,8 +8,8 @@ Nothing below repeats what changes something: keystoneauth would send a POST aga
 import contextlib
 import functools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,12 +30,16 @@ from imagebackends.errors import (
     StorageError,
     Unsupported,
 )
-from imagebackends.types import Access
+from imagebackends.types import Access, Ceph
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the services are and how long to wait for them; times in seconds."""
+    """Where the services are and how long to wait for them; times in seconds.
+
+    ``ceph`` maps cells to their clusters, and ``ceph_python`` is a folder of librbd's bindings where Python has none:
+    only what calls Ceph itself needs them.
+    """
 
     region_name: str | None = None
     interface: str = "public"
@@ -47,6 +51,8 @@ class Settings:
     pool_size: int = 64
     cafile: str | None = None
     insecure: bool = False
+    ceph: Mapping[str, Ceph] = field(default_factory=dict)
+    ceph_python: str | None = None
 
 
 def make_session(settings: Settings) -> Session:

@@ -66,6 +66,17 @@ class Store:
     fsid: str | None
 
 
+@dataclass(frozen=True)
+class Service:
+    """A volume service of cinder; ``backend_state`` is None where it is not told (before 3.49)."""
+
+    host: str
+    state: str
+    status: str
+    disabled_reason: str | None = None
+    backend_state: str | None = None
+
+
 class Survey:
     """Asks as an administrator; every method raises NotAllowed where the rights do not suffice, MaybeRunning."""
 
@@ -80,6 +91,15 @@ class Survey:
         """Return the pools of all backends (``cinder/volume/drivers/rbd.py:_update_volume_stats``)."""
         answer = self._cinder("/scheduler-stats/get_pools", "list the storage pools", detail="true")
         return [_pool(each["name"], each.get("capabilities", {})) for each in answer["pools"]]
+
+    def volume_services(self) -> dict[str, Service]:
+        """Return the volume services by host, ``host@backend`` (``cinder/api/contrib/services.py``)."""
+        answer = self._cinder("/os-services", "list cinder's services", binary="cinder-volume")
+        return {
+            each["host"]: Service(each["host"], each["state"], each["status"], each.get("disabled_reason"),
+                                  each.get("backend_state"))
+            for each in answer["services"]
+        }  # fmt: skip
 
     def volume_types(self) -> dict[str, VolumeType]:
         """Return the volume types by name."""

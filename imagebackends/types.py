@@ -40,6 +40,23 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Ceph:
+    """A cell's cluster, for what calls Ceph itself; times in seconds.
+
+    ``conf`` is its ceph.conf, ``user`` a cephx name without ``client.``. ``images_pool`` is where Glance keeps its
+    images there, looked into when Glance does not tell locations; None: never. ``libvirt_secret`` None means the fsid.
+    """
+
+    conf: str
+    user: str = "nova"
+    pool: str = "vms"
+    images_pool: str | None = None
+    libvirt_secret: str | None = None
+    connect_timeout: float = 5.0
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True)
 class Image:
     """A Glance image as a boot needs it; sizes in bytes, ``min_disk`` in GiB, ``min_ram`` in MiB."""
 

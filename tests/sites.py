@@ -201,16 +201,21 @@ def mock():
     from bfv.mockcloud import start
 
     with start() as server:
-        told = server.describe()
-        yield Site(
-            auth_url=told["auth_url"],
-            image_url=told["image_url"],
-            volume_url=told["volume_url"],
-            domains=told["domains"],
-            backends=told["backends"],
-            internal_project=told["internal_project"],
-            control_url=told["control_url"],
-        )
+        yield mock_of(server)
+
+
+def mock_of(server) -> Site:
+    """Return the site of a mocked cloud that is served already."""
+    told = server.describe()
+    return Site(
+        auth_url=told["auth_url"],
+        image_url=told["image_url"],
+        volume_url=told["volume_url"],
+        domains=told["domains"],
+        backends=told["backends"],
+        internal_project=told["internal_project"],
+        control_url=told["control_url"],
+    )
 
 
 CONFIG = """

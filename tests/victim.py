@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that runs one verb of bfv and is killed at a boundary: before its Nth commit, or around a call.
 
-Nothing of bfv is patched: SQLAlchemy and requests tell when they are about to commit or have got an answer.
+Nothing of bfv is patched: SQLAlchemy and requests tell when they are about to commit or have got an answer, and
+Python itself when a guest of the example driver is about to change.
 Usage: python -m tests.victim CONFIG KIND NUMBER VERB [ARGUMENT ...]; KIND is commit, before or after (a changing
-call of the storage services), or none: then the number of boundaries of each kind is printed.
+call of the storage services), guest, or none: then the number of boundaries of each kind is printed.
 """
 
 import json
@@ -19,7 +20,7 @@ from sqlalchemy import event
 import bfv
 from bfv.caller import from_environment
 
-COUNTS = {"commit": 0, "before": 0, "after": 0}
+COUNTS = {"commit": 0, "before": 0, "after": 0, "guest": 0}
 LOCK = threading.Lock()
 
 
@@ -39,6 +40,11 @@ def watch(wanted, number):
         if connection.get_execution_options().get("bfv_writer"):
             at("commit", wanted, number)
 
+    def on_file(name, args):
+        if name in ("os.rename", "os.remove") and "/guests/" in str(args[0]):
+            at("guest", wanted, number)
+
+    sys.addaudithook(on_file)
     send = requests.adapters.HTTPAdapter.send
 
     def counted(self, request, **kwargs):
@@ -70,6 +76,9 @@ def main():
             cloud.wait(words[0], 120)
         elif verb == "disconnect":
             cloud.disconnect(words[0])
+        elif verb in ("stop", "start", "reboot"):
+            getattr(cloud, verb)(words[0])
+            cloud.wait(words[0], 120)
     print(json.dumps(COUNTS))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bfv import config
 from bfv.caller import from_environment
-from bfv.cli import admin, demo, mocked, output, servers
+from bfv.cli import admin, cell, demo, group, host, mocked, output, quota, serve, servers, zone
 from bfv.cloud import Cloud
 from bfv.errors import CellsError, MaybeRunning, StorageError
 
@@ -25,8 +25,14 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     servers.add(verbs)
     admin.add(verbs)
+    cell.add(verbs)
+    host.add(verbs)
+    zone.add(verbs)
+    quota.add(verbs)
+    group.add(verbs)
     demo.add(verbs)
     mocked.add(verbs)
+    serve.add(verbs)
     return top
 
 

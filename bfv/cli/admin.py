@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The verbs of operators: databases, cells, flavors, check and repair."""
+"""The verbs of operators: databases, flavors, check and repair."""
 
 import argparse
 from typing import Any
 
-from bfv import database
+from bfv import database, schemas
+from bfv.check import Line
 from bfv.check import check as prove
 from bfv.cli import output
 from bfv.cloud import Cloud
@@ -29,7 +30,6 @@ def add(verbs: Any) -> None:
     parser.add_argument("--dry-run", action="store_true")
     parser.set_defaults(run=repair)
     _add_db(verbs)
-    _add_cell(verbs)
     _add_flavor(verbs)
 
 
@@ -40,15 +40,8 @@ def _add_db(verbs: Any) -> None:
         "--cell0", metavar="URL", help="for standalone use: also make nova's API tables, and cell0 in this database"
     )
     parser.set_defaults(run=db_init)
-
-
-def _add_cell(verbs: Any) -> None:
-    group = verbs.add_parser("cell", help="cells").add_subparsers(dest="action", required=True)
-    parser = group.add_parser("create", help="map a cell, and make nova's tables in its database if there are none")
-    parser.add_argument("name")
-    parser.add_argument("--database", required=True, metavar="URL", help="SQLAlchemy URL of the cell's database")
-    parser.set_defaults(run=cell_create)
-    group.add_parser("list", help="list the cells").set_defaults(run=cell_list)
+    parser = group.add_parser("check", help="compare bfv's, the API's and every cell's database with what bfv needs")
+    parser.set_defaults(run=db_check)
 
 
 def _add_flavor(verbs: Any) -> None:
@@ -68,7 +61,11 @@ def _add_flavor(verbs: Any) -> None:
 
 def check(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Prove that the cloud is ready."""
-    found = prove(cloud.parts, projects=args.project, probe=args.probe, image=args.image)
+    return _tell(prove(cloud.parts, projects=args.project, probe=args.probe, image=args.image), args)
+
+
+def _tell(found: list[Line], args: argparse.Namespace) -> Any:
+    """Print what was found, a line for each thing; bad ones make the exit code."""
     args.failed = any(line.state == "bad" for line in found)
     if args.json:
         return found
@@ -98,34 +95,9 @@ def db_init(cloud: Cloud, args: argparse.Namespace) -> Any:
     return {"version": version} if args.json else output.out.print(f"databases are ready, journal version {version}")
 
 
-def cell_create(cloud: Cloud, args: argparse.Namespace) -> Any:
-    """Map a cell."""
-    database.add_cell(cloud.parts, args.name, args.database)
-    return None if args.json else output.out.print(f"cell {args.name} is mapped")
-
-
-def cell_list(cloud: Cloud, args: argparse.Namespace) -> Any:
-    """List the cells."""
-    found = cloud.parts.registry.cells()
-    if args.json:
-        return found
-    targets = {target.cell: target for target in cloud.parts.targets if target.tier == "default"}
-    return output.table(
-        ["NAME", "UUID", "DISABLED", "VOLUME TYPE", "ZONE", "BACKEND"],
-        (
-            (
-                cell.name,
-                cell.uuid,
-                "yes" if cell.disabled else "no",
-                *(
-                    (target.volume_type, target.availability_zone, target.backend)
-                    if (target := targets.get(cell.name))
-                    else (None, None, None)
-                ),
-            )
-            for cell in found
-        ),
-    )
+def db_check(cloud: Cloud, args: argparse.Namespace) -> Any:
+    """Compare the databases."""
+    return _tell(schemas.check(cloud.parts), args)
 
 
 def flavor_create(cloud: Cloud, args: argparse.Namespace) -> Any:

@@ -6,16 +6,19 @@ import hashlib
 import os
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import requests
 from keystoneauth1.session import Session
 
+from bfv import quota
 from bfv.cli import output
 from bfv.cloud import Cloud
 from bfv.config import load
 from bfv.embedded import CELLS, Embedded, embedded
+from bfv.errors import CellDown, MaybeRunning, Refused
 from bfv.types import BootRequest, ServerInfo
 
 LOUD = "MOCKED CLOUD: no service here is real. Not for production."
@@ -49,12 +52,15 @@ class _Demo:
 
     def run(self) -> int:
         """Show the parts one after the other."""
+        quota.set_limits(self.cloud.parts, self.place.caller().project_id, {"instances": 20})
         for name in ("debian-12", "debian-13"):
             self.images[name] = self._upload(name, os.urandom(8 * MIB))
         self._decision()
         servers = self._first_boots() + self._more_boots()
         servers.append(self._lost_answer())
         self._delete(servers.pop(0))
+        self._outage()
+        servers += self._race()
         return self._what_is_there(servers)
 
     def _upload(self, name: str, data: bytes) -> tuple[str, bytes]:
@@ -112,8 +118,50 @@ class _Demo:
         self.cloud.delete(server.id)
         output.out.print(f"{server.name} is gone; servers left: {len(self.cloud.servers())}")
 
+    def _outage(self) -> None:
+        _title("6. The database of cell2 goes away: its servers are listed all the same, each at its place")
+        victim = next(server for server in self.cloud.servers() if server.cell == "cell2")
+        with self.place.database_away("cell2"):
+            # What is open stays open for SQLite, wherever the file went.
+            self.cloud.parts.cells.named("cell2").close()
+            _list(self.cloud.servers())
+            for what, verb in (
+                ("delete a server there", lambda: self.cloud.delete(victim.id)),
+                ("one more server", lambda: self.cloud.boot(BootRequest(image="debian-13", flavor="tiny", name="no"))),
+            ):
+                try:
+                    verb()
+                except (Refused, CellDown) as error:
+                    output.out.print(f"[bold]{what}:[/bold] {error}", soft_wrap=False)
+        began = time.monotonic()
+        with output.err.status("cell2 is back; waiting until that is noticed"):
+            while any(server.status == "UNKNOWN" for server in self.cloud.servers()):
+                time.sleep(0.1)
+                if time.monotonic() - began > 30:
+                    raise MaybeRunning("cell2 did not come back")
+        output.out.print(f"It came back by itself {time.monotonic() - began:.1f} s after its database did.")
+
+    def _race(self) -> list[ServerInfo]:
+        _title("7. Room for two more servers, and eight are asked for at the same moment")
+        there = len(self.cloud.servers())
+        quota.set_limits(self.cloud.parts, self.place.caller().project_id, {"instances": there + 2})
+        asked = [BootRequest(image="debian-13", flavor="tiny", name=f"race{number}") for number in range(1, 9)]
+        with ThreadPoolExecutor(len(asked)) as pool:
+            answers = list(pool.map(self._try, asked))
+        told = zip(asked, answers, strict=True)
+        output.table(["SERVER", "ANSWER"], ((request.name, answer or "accepted") for request, answer in told))
+        won = [request for request, answer in zip(asked, answers, strict=True) if answer is None]
+        return [self.cloud.wait(request.server_id, 60) for request in won]
+
+    def _try(self, request: BootRequest) -> str | None:
+        try:
+            self.cloud.boot(request)
+        except Refused as error:
+            return str(error)
+        return None
+
     def _what_is_there(self, servers: list[ServerInfo]) -> int:
-        _title("6. What the volumes hold: the image's bytes, in the cell's own Ceph")
+        _title("8. What the volumes hold: the image's bytes, in the cell's own Ceph")
         digests = {key: hashlib.sha256(data).hexdigest()[:12] for key, data in self.images.values()}
         rows, wrong = [], 0
         for server in servers:
@@ -127,7 +175,8 @@ class _Demo:
         output.table(["SERVER", "CELL", "SHA-256", "BYTES", "PARENT"], rows)
         intents = len(self.cloud.parts.journal.opened())
         output.out.print(f"\n{len(servers)} servers, {wrong} with wrong bytes, {intents} intents open.")
-        return 1 if wrong or intents else 0
+        lost = {server.id for server in servers} ^ {server.id for server in self.cloud.servers()}
+        return 1 if wrong or intents or lost else 0
 
     def _boot(self, name: str, image: str, cell: str) -> tuple[ServerInfo, float]:
         request = BootRequest(image=image, flavor="tiny", name=name, availability_zone=cell)
@@ -148,7 +197,8 @@ def _title(text: str) -> None:
 
 def _list(servers: list[ServerInfo]) -> None:
     output.table(["NAME", "STATUS", "CELL", "VOLUME"],
-                 ((each.name, each.status, each.cell, each.devices[0].volume_id) for each in servers))  # fmt: skip
+                 ((each.name or each.id, each.status, each.cell, each.devices[0].volume_id if each.devices else None)
+                  for each in servers))  # fmt: skip
 
 
 def _keep(place: Embedded) -> None:

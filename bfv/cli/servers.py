@@ -57,6 +57,7 @@ def _add_boot(verbs: Any) -> None:
         metavar="SOURCE=ID[,size=GIB][,keep|delete]",
         help="boot from this image, snapshot or volume: snapshot=UUID,size=20,delete",
     )
+    parser.add_argument("--group", metavar="UUID", help="server group that the server joins; see `bfv group list`")
     parser.add_argument("--config-drive", action="store_true")
     parser.add_argument("--description")
     parser.add_argument("--key-name")
@@ -88,6 +89,7 @@ def boot(cloud: Cloud, args: argparse.Namespace) -> Any:
         volume_type=args.volume_type,
         root=_root(args.root),
         config_drive=args.config_drive,
+        group=args.group,
         description=args.description,
         key_name=args.key_name,
         metadata=dict(_pair(item) for item in args.property),

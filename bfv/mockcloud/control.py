@@ -201,6 +201,12 @@ def nova_fault(cloud: "Cloud", request: Request) -> Response:
     return Response(200, {})
 
 
+def compute(cloud: "Cloud", request: Request) -> Response:
+    """Have the catalog name another compute service: PUT {"url": "http://..."}, or null for none."""
+    cloud.compute_url = request.json()["url"]
+    return Response(200, {"url": cloud.compute_url})
+
+
 RBD = "/rbd/{cell}/{pool}"
 ROUTES: tuple[Route, ...] = (
     Route("GET", "", show, ""),
@@ -221,6 +227,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", RBD + "/{image}", image, ""),
     Route("GET", RBD + "/{image}/data", data, ""),
     Route("PUT", RBD + "/{image}/data", data, ""),
+    Route("PUT", "/compute", compute, ""),
     Route("PUT", "/compute/attachments", nova_attachments, ""),
     Route("DELETE", "/compute/attachments", nova_attachments, ""),
     Route("GET", "/compute/events", nova_events, ""),

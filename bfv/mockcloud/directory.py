@@ -195,12 +195,12 @@ def list_domains(cloud: "Cloud", request: Request) -> Response:
     return _listed(request, "domains", rows)
 
 
-def list_services(_cloud: "Cloud", request: Request) -> Response:
+def list_services(cloud: "Cloud", request: Request) -> Response:
     """List the services of the catalog."""
     rows: list[Json] = [
         {"id": each["id"], "type": each["type"], "name": each["name"], "enabled": True}
         | {"links": {"self": f"{request.base}/identity/v3/services/{each['id']}"}}
-        for each in catalog(request.base)
+        for each in catalog(cloud, request.base)
     ]
     return _listed(request, "services", rows)
 

@@ -69,8 +69,9 @@ def version_3(_cloud: "Cloud", request: Request) -> Response:
     return Response(200, {"version": version(request)})
 
 
-def catalog(base: str) -> list[Json]:
+def catalog(cloud: "Cloud", base: str) -> list[Json]:
     """Return the catalog of a token."""
+    elsewhere = {"compute": cloud.compute_url}
     return [
         {
             "endpoints": [
@@ -78,7 +79,7 @@ def catalog(base: str) -> list[Json]:
                     "id": uuid.uuid5(uuid.NAMESPACE_URL, f"{kind} {interface}").hex,
                     "interface": interface,
                     "region_id": "RegionOne",
-                    "url": base + path,
+                    "url": elsewhere.get(kind) or base + path,
                     "region": "RegionOne",
                 }
                 for interface in ("admin", "internal", "public")
@@ -125,7 +126,7 @@ def token_view(cloud: "Cloud", request: Request, token: Token) -> Json:
         view["is_domain"] = False
         view["roles"] = [{"id": cloud.people.role_id(name), "name": name} for name in sorted(roles)]
         if "nocatalog" not in request.args:
-            view["catalog"] = catalog(request.base)
+            view["catalog"] = catalog(cloud, request.base)
     if token.credential is not None:
         made = token.credential
         view["application_credential"] = {
@@ -244,10 +245,10 @@ def revoke_token(cloud: "Cloud", request: Request) -> Response:
     return Response(204)
 
 
-def show_catalog(_cloud: "Cloud", request: Request) -> Response:
+def show_catalog(cloud: "Cloud", request: Request) -> Response:
     """Show the catalog of the caller's token."""
     url = f"{request.base}/identity/v3/auth/catalog"
-    return Response(200, {"catalog": catalog(request.base), "links": {"self": url}})
+    return Response(200, {"catalog": catalog(cloud, request.base), "links": {"self": url}})
 
 
 def links(request: Request) -> Json:

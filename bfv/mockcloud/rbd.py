@@ -4,6 +4,8 @@
 What a removal does to children is what clone v2 does (librbd with ``require_min_compat_client`` mimic or later).
 """
 
+import datetime as dt
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -26,10 +28,13 @@ class Snapshot:
     parent: "Snapshot | None"
     overlap: int
     trashed: bool = False
+    id: int = 0
+    # What librbd calls it in the trash.
+    trash_name: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def read(self, number: int) -> bytes | None:
         """Return one object's bytes, its parent's where it has none, None for zeros."""
-        return _object(self.objects, self.parent, self.overlap, number)
+        return object_of(self.objects, self.parent, self.overlap, number)
 
 
 @dataclass(eq=False)
@@ -43,6 +48,12 @@ class Image:
     snapshots: list[Snapshot] = field(default_factory=list)
     parent: Snapshot | None = None
     overlap: int = 0
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    created_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    metadata: dict[str, str] = field(default_factory=dict)
+    # Those who have it open for writing, and who holds its lock: (client, cookie, address).
+    watchers: list[tuple[str, str, str]] = field(default_factory=list)
+    locker: tuple[str, str, str] | None = None
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes, zeros where nothing was written."""
@@ -54,7 +65,7 @@ class Image:
         while offset < end:
             number, start = divmod(offset, OBJECT)
             take = min(OBJECT - start, end - offset)
-            data = _object(self.objects, self.parent, self.overlap, number)
+            data = object_of(self.objects, self.parent, self.overlap, number)
             yield bytes(take) if data is None else data[start : start + take].ljust(take, b"\0")
             offset += take
 
@@ -67,7 +78,7 @@ class Image:
             number, start = divmod(offset, OBJECT)
             part = bytes(view[: OBJECT - start])
             if len(part) < OBJECT:
-                old = (_object(self.objects, self.parent, self.overlap, number) or b"").ljust(start, b"\0")
+                old = (object_of(self.objects, self.parent, self.overlap, number) or b"").ljust(start, b"\0")
                 part = old[:start] + part + old[start + len(part) :]
             self.objects[number] = part
             view, offset = view[OBJECT - start :], (number + 1) * OBJECT
@@ -91,7 +102,8 @@ class Image:
 
     def snapshot(self, name: str) -> Snapshot:
         """Make a snapshot."""
-        made = Snapshot(self, name, self.size, dict(self.objects), self.parent, self.overlap)
+        number = self.pool.cluster.next_snapshot()
+        made = Snapshot(self, name, self.size, dict(self.objects), self.parent, self.overlap, id=number)
         self.snapshots.append(made)
         return made
 
@@ -114,7 +126,7 @@ class Image:
         """Copy all of the parent's bytes and forget it."""
         if self.parent is not None:
             for number in range((self.overlap + OBJECT - 1) // OBJECT):
-                data = _object(self.objects, self.parent, self.overlap, number)
+                data = object_of(self.objects, self.parent, self.overlap, number)
                 if data is not None:
                     self.objects[number] = data
         self.detach()
@@ -136,7 +148,8 @@ class Image:
         return f"{parent.image.pool.name}/{parent.image.name}@{parent.name}" if parent else None
 
 
-def _object(objects: dict[int, bytes], parent: Snapshot | None, overlap: int, number: int) -> bytes | None:
+def object_of(objects: dict[int, bytes], parent: Snapshot | None, overlap: int, number: int) -> bytes | None:
+    """Return one object of an image or a snapshot, its parent's where it has none, None for zeros."""
     if number in objects:
         return objects[number]
     if parent is None or number * OBJECT >= overlap:
@@ -152,6 +165,8 @@ class Pool:
         self.cluster, self.name = cluster, name
         self.images: dict[str, Image] = {}
         self.trash: list[Image] = []
+        # Keys and values of objects that are no images' (omap).
+        self.omaps: dict[str, dict[str, bytes]] = {}
 
     def create(self, name: str, size: int) -> Image:
         """Make an empty image. Raises RbdError for a name that exists."""
@@ -186,6 +201,14 @@ class Cluster:
     def __init__(self, fsid: str, pools: tuple[str, ...] = ("images", "volumes", "vms")) -> None:
         self.fsid = fsid
         self.pools = {name: Pool(self, name) for name in pools}
+        # Addresses of clients that may not write any more.
+        self.blocklist: set[str] = set()
+        self._snapshots = 0
+
+    def next_snapshot(self) -> int:
+        """Return the id of a new snapshot."""
+        self._snapshots += 1
+        return self._snapshots
 
     def images(self) -> Iterator[Image]:
         """Return all images, those in the trash too."""

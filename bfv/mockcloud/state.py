@@ -200,6 +200,8 @@ class Cloud:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.lock = threading.RLock()
+        # Where the catalog says that servers are made; by default here, where none are.
+        self.compute_url: str | None = None
         self.reset()
 
     def reset(self) -> None:

@@ -3,6 +3,7 @@ import pytest
 
 from bfv import config
 from bfv.errors import BadConfig
+from bfv.fit import Placing
 from imagebackends.types import Target
 
 GOOD = """
@@ -56,6 +57,21 @@ def test_two_clouds_in_one_process_do_not_share_options(tmp_path):
 def test_what_is_wrong_is_named(tmp_path, text, words):
     with pytest.raises(BadConfig, match=words):
         config.targets(load(tmp_path, text))
+
+
+def test_what_nova_calls_by_these_names_rules_the_choice_of_a_host(tmp_path):
+    text = """
+[scheduler]
+default_availability_zone = somewhere
+initial_cpu_allocation_ratio = 2
+initial_ram_allocation_ratio = 1.5
+initial_disk_allocation_ratio = 3
+service_down_time = 10
+[cinder]
+cross_az_attach = false
+"""
+    assert config.placing(load(tmp_path, text)) == Placing(2.0, 1.5, 3.0, "somewhere", False, 10.0)
+    assert config.placing(load(tmp_path, "")) == Placing()
 
 
 def test_a_missing_url_is_named(tmp_path):

@@ -147,13 +147,13 @@ def test_what_turned_back_stays_turned_back(journal, other):
     assert (taken.phase, taken.outcome) == (UNWINDING, "no room")
 
 
-def test_the_migrations_make_what_the_code_expects(tmp_path):
+def test_the_migrations_make_what_the_code_expects(own_url):
     from alembic import command
 
     from bfv import database as migrations
     from cells.database import Database
 
-    database = Database("journal", f"sqlite:///{tmp_path}/m.db")
+    database = Database("journal", own_url)
     config = migrations.script()
     with database.writer() as conn:
         config.attributes["connection"] = conn

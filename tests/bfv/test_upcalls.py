@@ -11,7 +11,7 @@ import pytest
 import bfv
 from bfv import dispatch
 from bfv.errors import BadConfig, CellDown
-from bfv.parts import CellDatabases
+from bfv.cell_databases import CellDatabases
 from cells import hosts as cell_hosts
 from cells import servers
 from cells.types import Host

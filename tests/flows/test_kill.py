@@ -14,6 +14,7 @@ import uuid
 import pytest
 
 import bfv
+from bfv import claims
 from tests import sites
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -50,6 +51,8 @@ def consistent(world, site, server_id, before):
         if (each["name"] or "").startswith(sites.NAME) and key not in before
     }
     with world.cloud() as cloud:
+        with cloud.parts.journal.database.reader() as conn:
+            assert claims.all_of(conn, None) == []
         try:
             server = cloud.server(server_id)
         except bfv.errors.NotFound:

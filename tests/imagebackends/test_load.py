@@ -66,7 +66,7 @@ def test_certificates_are_checked_unless_told_otherwise(settings, verify):
 def test_an_unknown_name_lists_those_there_are(install):
     install(FOREIGN, foreign="foreign_backend:Foreign")
 
-    with pytest.raises(BadRequest, match="No image backend is called nfs; installed are: cinder, foreign"):
+    with pytest.raises(BadRequest, match="No image backend is called nfs; installed are: cinder, foreign, rbd"):
         load("nfs", Settings())
 
 

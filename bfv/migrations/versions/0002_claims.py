@@ -15,7 +15,8 @@ def upgrade() -> None:
     """Make the three tables."""
     op.create_table(
         "claims",
-        sa.Column("server_id", sa.String(36), primary_key=True),
+        sa.Column("intent_id", sa.String(36), primary_key=True),
+        sa.Column("server_id", sa.String(36), nullable=False),
         sa.Column("project_id", sa.String(255), nullable=False),
         sa.Column("user_id", sa.String(255), nullable=False),
         sa.Column("vcpus", sa.Integer, nullable=False),
@@ -26,6 +27,7 @@ def upgrade() -> None:
         sa.Column("group_uuid", sa.String(36)),
         sa.Column("counts", sa.Boolean, nullable=False),
         sa.Column("created_at", TIME, nullable=False),
+        sa.Index("claims_server_id_idx", "server_id"),
         sa.Index("claims_project_id_idx", "project_id"),
         sa.Index("claims_group_uuid_idx", "group_uuid"),
         sa.Index("claims_cell_host_idx", "cell", "host"),

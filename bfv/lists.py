@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of servers as people see them: the cells' pages, with what only the journal knows of those that are built."""
+
+from dataclasses import dataclass
+
+from bfv import view
+from bfv.errors import CellsError, NotFound, NotMapped
+from bfv.intent import Intent
+from bfv.parts import Parts
+from bfv.types import ServerInfo
+from cells import listing
+from cells.listing import Detail, Entry, Minimal, Page, Query, Unplaced
+from cells.types import BlockDevice, ServerMapping
+
+UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A page of servers; ``next_marker`` is None on the last. ``unasked`` says which cells gave no answer, and why."""
+
+    servers: list[ServerInfo]
+    next_marker: str | None
+    unasked: dict[str, str]
+
+
+def servers(parts: Parts, query: Query) -> Listed:
+    """Return a page as people see it. Raises NotMapped for an unknown marker, BadQuery, CellDown."""
+    building = parts.journal.building(query.project_id)
+    page = parts.listing.page(query, frozenset(building))
+    found = [info for entry in page.servers if (info := _info(entry, building.get(entry.uuid))) is not None]
+    return Listed(found, page.next_marker, _unasked(page))
+
+
+def _unasked(page: Page) -> dict[str, str]:
+    return {down.cell.name: down.reason for down in page.unasked}
+
+
+def unknown(parts: Parts, mapping: ServerMapping, down: CellsError) -> ServerInfo:
+    """Return a server whose cell is down, as far as the API database knows it. Raises NotFound, CellDown."""
+    try:
+        known = listing.minimal(parts.registry, mapping, str(down))
+    except NotMapped as error:
+        raise NotFound(f"Server {mapping.server_id} could not be found.") from error
+    return _minimal(known)
+
+
+def _info(entry: Entry, boot: Intent | None) -> ServerInfo | None:
+    match entry:
+        case Detail():
+            return _detail(entry)
+        case Minimal():
+            return _minimal(entry)
+        case Unplaced() if boot is not None:
+            return view.accepted(boot, ())
+        case Unplaced():
+            return _build_request(entry)
+        case _:
+            # A list without details: the id and the name are all that it is asked for.
+            return ServerInfo(entry.uuid, entry.display_name or "", entry.project_id or "",
+                              view.status(entry.vm_state or "", entry.task_state), entry.task_state, entry.cell,
+                              entry.created_at, user_id=entry.user_id)  # fmt: skip
+
+
+def _detail(row: Detail) -> ServerInfo:
+    devices = tuple(
+        BlockDevice(uuid="", source_type="", destination_type="volume", volume_id=each["id"],
+                    delete_on_termination=each["delete_on_termination"])
+        for each in row.volumes
+    )  # fmt: skip
+    return ServerInfo(
+        id=row.uuid,
+        name=row.display_name or "",
+        project_id=row.project_id or "",
+        status=view.status(row.vm_state or "", row.task_state),
+        task_state=row.task_state,
+        cell=row.cell,
+        created_at=row.created_at,
+        flavor=row.flavor,
+        availability_zone=row.availability_zone,
+        host=row.host,
+        devices=devices,
+        metadata=row.metadata,
+        fault=row.fault,
+        user_id=row.user_id,
+        vm_state=row.vm_state or "",
+        power_state=row.power_state or 0,
+        updated_at=row.updated_at,
+        launched_at=row.launched_at,
+        description=row.display_description,
+        hostname=row.hostname,
+        node=row.node,
+        key_name=row.key_name,
+        config_drive=row.config_drive or "",
+        image_ref=row.image_ref or "",
+        root_device_name=row.root_device_name,
+        reservation_id=row.reservation_id,
+    )
+
+
+def _minimal(known: Minimal) -> ServerInfo:
+    return ServerInfo(
+        id=known.uuid,
+        name="",
+        project_id=known.project_id,
+        status=UNKNOWN,
+        task_state=None,
+        cell=known.cell,
+        created_at=known.created_at,
+        flavor=known.flavor,
+        availability_zone=known.availability_zone or UNKNOWN,
+        user_id=known.user_id,
+        vm_state="",
+        image_ref=known.image_ref or "",
+    )
+
+
+def _build_request(entry: Unplaced) -> ServerInfo | None:
+    """Return a server that nova is building and no cell has yet; None when its boot has ended in this moment."""
+    asked = entry.build_request
+    if asked is None:
+        return None
+    return ServerInfo(
+        id=entry.uuid,
+        name=str(asked.get("display_name") or ""),
+        project_id=entry.mapping.project_id,
+        status=view.status(str(asked.get("vm_state") or "building"), asked.get("task_state")),
+        task_state=asked.get("task_state"),
+        cell=None,
+        created_at=entry.mapping.created_at,
+        user_id=entry.mapping.user_id,
+    )

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cell whose Ceph is silent is Unreachable after its time-out, and hinders no other; a fetch that fails says why."""
+
+import dataclasses
+import datetime as dt
+import socket
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from imagebackends.conformance.disks import Disks, long_ago
+from imagebackends.errors import Unreachable
+from imagebackends.rbd import bindings
+from imagebackends.rbd import disks as told
+from imagebackends.rbd.disks import parse
+from imagebackends.rbd.pool import THREADS, Cluster
+from imagebackends.rbd.types import Id, Image
+from imagebackends.types import Ceph, Target
+from tests.imagebackends.rbd.conftest import opened, until
+
+
+@pytest.fixture
+def quick(make_backend, settings, place):
+    """A backend that does not wait long; on real Ceph each lost answer of an OSD costs the whole second."""
+    ceph = {cell: dataclasses.replace(each, connect_timeout=1, timeout=1) for cell, each in settings.ceph.items()}
+    return make_backend(ceph=ceph)
+
+
+@pytest.fixture
+def blank(access):
+    """Return a maker of blank disks in a cell; all are removed."""
+    made = []
+
+    def make(backend, cell):
+        disks = Disks(backend, access, Target(cell), "", 60)
+        made.append(disks)
+        return disks.make(disks.spec(source="blank", source_id=None))
+
+    yield make
+    for disks in made:
+        for each in disks.made:
+            disks.remove(each)
+
+
+def test_a_silent_cell_is_unreachable_and_the_others_answer(site, backend, quick, access, blank):
+    here, there = blank(backend, "cell1"), blank(backend, "cell2")
+    quick.get(access, here.id)
+
+    with site.silent("cell1"), ThreadPoolExecutor(THREADS + 2) as threads:
+        started = time.monotonic()
+        asked = [threads.submit(quick.get, access, here.id) for _ in range(THREADS + 2)]
+        assert quick.get(access, there.id) == there
+        assert not any(each.done() and not each.exception() for each in asked)
+        errors = [each.exception(60) for each in asked]
+        assert {type(each) for each in errors} == {Unreachable}
+        # 1 s each for connecting and answering, and what a deadline leaves to the call's own words.
+        assert time.monotonic() - started < 20
+        with pytest.raises(Unreachable):
+            quick.look(access, [here.id, there.id], long_ago())
+        assert quick.look(access, [there.id], long_ago()) == {there.id: there}
+        with pytest.raises(Unreachable):
+            quick.attachments(access, server_id=str(uuid.uuid4()))
+        assert quick.attachments(access, disk_id=there.id) == []
+
+    until(lambda: _answers(quick, access, here.id))
+
+
+def _answers(backend, access, disk_id):
+    try:
+        return backend.get(access, disk_id).id == disk_id
+    except Unreachable:
+        return False
+
+
+@pytest.mark.lab
+def test_monitors_that_take_the_call_and_say_nothing_are_unreachable(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        conf = tmp_path / "ceph.conf"
+        conf.write_text(f"[global]\nmon_host = v2:127.0.0.1:{mute.getsockname()[1]}\nauth_client_required = none\n")
+        cluster = Cluster(Ceph(str(conf), "admin", connect_timeout=1, timeout=1), bindings.load())
+        started = time.monotonic()
+        with pytest.raises(Unreachable):
+            cluster.pool("vms").names()
+        assert time.monotonic() - started < 10
+        cluster.close()
+
+
+@pytest.mark.parametrize("place", ["mock"], indirect=True)
+@pytest.mark.parametrize(("status", "words"), [(500, "HTTP 500"), (200, "sent 5 bytes")])
+def test_a_fetch_that_fails_or_is_too_short_is_an_error_that_says_why(site, backend, access, image_id, status, words):
+    """Glance has lost bytes of an image that it still lists; a real one does not at will."""
+    import requests
+
+    path = f"/v2/images/{image_id}/file"
+    rule = {"kind": "status_before", "method": "GET", "path": path, "status": status, "body": "short", "times": 0}
+    disks = Disks(backend, access, Target("cell2"), image_id, 60)
+    answer = requests.post(f"{site.control_url}/faults", json=rule, timeout=10)
+    assert answer.ok, answer.text
+    try:
+        disk = disks.create(disks.spec())
+        until(lambda: backend.get(access, disk.id).status == "error")
+        assert words in backend.explain(access, disk.id)
+    finally:
+        requests.delete(f"{site.control_url}/faults", timeout=10)
+        for each in disks.made:
+            disks.remove(each)
+
+
+def test_a_disk_whose_maker_died_is_an_error_once_nobody_writes_it(backend, access, clusters):
+    """Its state is left behind; who has it open tells that it is still being made."""
+    pool, name = backend.pools.of("cell1"), told.free_name(access.project_id, uuid.uuid4().hex)
+    pool.create(name, 1 << 20)
+    image = pool.look(name)
+    old = dataclasses.replace(image, created_at=image.created_at - dt.timedelta(seconds=told.GRACE + 60))
+
+    assert disk_of(pool, image).status == "creating"
+    assert disk_of(pool, old).status == "error"
+    with opened(clusters["cell1"], pool.name, name):
+        assert disk_of(pool, dataclasses.replace(old, watchers=pool.look(name).watchers)).status == "creating"
+    backend.delete(access, disk_of(pool, image).id)
+    assert pool.find(Id(image.id)) is None
+
+
+def disk_of(pool, image):
+    return told.disk(told.Own("cell1", pool, image, None))
+
+
+@pytest.mark.parametrize(
+    "id", ["", "x", str(uuid.uuid4()), "0123456-ab", "01234567-", "01234567-ab-x1", "01234567-ab-", "01234567-a/b"]
+)
+def test_what_is_no_id_of_ours_is_none(id):
+    assert [parse(id, kind) for kind in (None, "a", "s")] == [None] * 3
+
+
+def test_a_project_may_have_any_name():
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    for project in ("a_b-c_0123456789abcdef_01234567", "_", "ä" * 60):
+        image = Image("0123456789ab", told.free_name(project, "a marker"), 1, now)
+        assert told.project(image) == project
+        assert image.name.startswith(told.free_prefix(project, "a marker"))
