@@ -19,7 +19,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from bfv.fit import Size
 from bfv.tables import claims, locks
@@ -89,12 +89,12 @@ def hold(conn: sa.Connection, name: str) -> None:
     One statement that makes the row or changes it: on MySQL two that read before they write would hold each other up.
     """
     values = {"name": name, "taken_at": utcnow()}
-    if conn.dialect.name == "sqlite":
-        on_sqlite = sqlite.insert(locks).values(values)
-        conn.execute(on_sqlite.on_conflict_do_update(index_elements=["name"], set_={"taken_at": values["taken_at"]}))
-    else:
-        on_mysql = mysql.insert(locks).values(values)
-        conn.execute(on_mysql.on_duplicate_key_update(taken_at=values["taken_at"]))
+    changed = {"taken_at": values["taken_at"]}
+    if conn.dialect.name in ("mysql", "mariadb"):
+        conn.execute(mysql.insert(locks).values(values).on_duplicate_key_update(changed))
+        return
+    insert_or = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+    conn.execute(insert_or(locks).values(values).on_conflict_do_update(index_elements=["name"], set_=changed))
 
 
 def insert(conn: sa.Connection, made: Iterable[Claim]) -> None:

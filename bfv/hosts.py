@@ -28,8 +28,9 @@ from cells.types import Cell, Host, Up
 _SUMS = [sa.func.sum(claims.c[name]) for name in ("vcpus", "memory_mb", "disk_gb")]
 _CLAIMED = sa.select(claims.c.host, *_SUMS).where(claims.c.host.is_not(None), claims.c.counts.is_(sa.true()))
 _CLAIMED = _CLAIMED.group_by(claims.c.host)
-# A locking read sees what was committed last, however old the transaction is (MySQL's repeatable read).
-_CLAIMED_ON = sa.select(*_SUMS).where(
+# A locking read sees what was committed last, however old the transaction is (MySQL's repeatable read); PostgreSQL
+# locks rows and no sums.
+_CLAIMED_ON = sa.select(claims.c.vcpus, claims.c.memory_mb, claims.c.disk_gb).where(
     claims.c.cell == sa.bindparam("cell"), claims.c.host == sa.bindparam("host"), claims.c.counts.is_(sa.true())
 )
 _CLAIMED_ON = _CLAIMED_ON.with_for_update(read=True)
@@ -83,7 +84,8 @@ def choose_and_hold(conn: sa.Connection, known: Known, wish: Wish) -> Chosen:
         if best.host is None or best.host in held:
             return chosen
         hold(conn, f"host:{best.host}")
-        held[best.host] = _size(conn.execute(_CLAIMED_ON, {"cell": best.cell, "host": best.host}).one())
+        promised = conn.execute(_CLAIMED_ON, {"cell": best.cell, "host": best.host})
+        held[best.host] = Size(*(sum(column) for column in zip(*promised, strict=True)))
 
 
 def _size(sums: Sequence[Any]) -> Size:

@@ -12,7 +12,6 @@ if hasattr(monkey_patch, "patch"):
 
 import json
 import os
-import resource
 import sys
 import time
 import traceback
@@ -227,7 +226,9 @@ def option(group, name, value):
 
 def memory():
     """Return the largest memory that this process had, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss, in which a process begins with what its parent had.
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
 
 VERBS = {

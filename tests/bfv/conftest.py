@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-import os
-import uuid
+import functools
 
 import pytest
-import sqlalchemy as sa
 
 from bfv import owner
 from bfv.journal import Journal
@@ -41,25 +39,9 @@ def other(database):
     return Journal(database, "elsewhere:boot:1:1:1", lease=30)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.lab)])
+@pytest.fixture(params=["sqlite", *LAB])
 def small_url(request, tmp_path):
-    """Makes empty databases: a name in, a URL out."""
-    if request.param == "sqlite":
-        yield lambda name: f"sqlite:///{tmp_path}/{name}.db"
-        return
-    server = sa.make_url(os.environ["BFV_TEST_MARIADB"])
-    engine = sa.create_engine(server.set(database=""), isolation_level="AUTOCOMMIT")
-    made = {}
-
-    def url(name):
-        if name not in made:
-            made[name] = f"bfv_{name}_{uuid.uuid4().hex[:12]}"
-            with engine.connect() as conn:
-                conn.execute(sa.text(f"CREATE DATABASE {made[name]} CHARACTER SET utf8mb3"))
-        return server.set(database=made[name]).render_as_string(hide_password=False)
-
-    yield url
-    with engine.connect() as conn:
-        for name in made.values():
-            conn.execute(sa.text(f"DROP DATABASE {name}"))
-    engine.dispose()
+    """The URL of each database of a bfv by its name, empty at first; nova's are SQLite beside PostgreSQL."""
+    nova = "sqlite" if request.param == "postgresql" else request.param
+    with databases.empty(request.param, tmp_path) as own, databases.empty(nova, tmp_path) as other:
+        yield functools.cache(lambda name: (own if name == "bfv" else other)(name))

@@ -91,9 +91,10 @@ def _boot(barrier, config, environment, image, server_id, group, die_at):
     try:
         with connect(config, from_environment) as cloud:
             from_environment()
+            barrier.wait(120)
+            # Not before: one that is killed at a beat of its heart while it waits would leave the barrier locked.
             if die_at:
                 victim.watch("commit", die_at)
-            barrier.wait(120)
             request = BootRequest(image=image, flavor="tiny", name=environment["BFV_TEST_NAME"], server_id=server_id,
                                   group=group)  # fmt: skip
             cloud.boot(request)

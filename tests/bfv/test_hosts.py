@@ -152,7 +152,7 @@ def test_a_change_of_the_cells_is_seen_at_once(api, pool, cells):
 @pytest.fixture
 def own(small_url):
     """Our own database, on each kind of server."""
-    database = Database("journal", small_url("journal"), pool_size=10)
+    database = Database("journal", small_url("bfv"), pool_size=10)
     with database.writer() as conn:
         metadata.create_all(conn)
     yield database

@@ -27,7 +27,7 @@ def image(site):
 @pytest.fixture
 def size(request, small_url):
     """How many race, for how many places, and how often: few where it must be short."""
-    return (12, 4, 1) if "sqlite" in small_url("api") else (32, 10, 3)
+    return (12, 4, 1) if "sqlite" in small_url("bfv") else (32, 10, 3)
 
 
 @pytest.mark.timeout(600)
@@ -44,7 +44,6 @@ def test_of_many_that_boot_at_once_as_many_get_a_server_as_the_quota_has_and_the
         with world.cloud() as cloud:
             known = [key for key in ends if cloud.parts.journal.of_server(key)]
             accepted = [key for key, end in ends.items() if end == 0]
-            refused = [key for key, end in ends.items() if end == REFUSED]
             killed = [key for key, end in ends.items() if end == KILLED]
             assert set(ends.values()) <= {0, REFUSED, KILLED}
             assert len(known) == quota

@@ -10,8 +10,8 @@ import pytest
 
 import bfv
 from bfv import dispatch
-from bfv.errors import BadConfig, CellDown
 from bfv.cell_databases import CellDatabases
+from bfv.errors import BadConfig, CellDown
 from cells import hosts as cell_hosts
 from cells import servers
 from cells.types import Host

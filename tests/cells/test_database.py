@@ -464,6 +464,19 @@ def test_a_wrong_password_of_postgresql_is_down_and_stays_unsaid(postgresql, ope
     assert "password" in assert_down_within(open_database("cell9", postgresql_url(postgresql.port or 5432)), 4).reason
 
 
+@pytest.mark.parametrize("dialect", [pytest.param("postgresql", marks=pytest.mark.lab)], indirect=True)
+def test_a_transaction_of_postgresql_that_another_overtook_is_busy(database):
+    def overtaken(conn):
+        conn.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        conn.execute(sa.select(ITEMS)).all()
+        database.run(lambda other: rename(other, 1, "first"))
+        rename(conn, 1, "second")
+
+    with pytest.raises(Busy, match="40001"):
+        database.run(overtaken, attempts=1)
+    assert names(database)[0] == "first"
+
+
 @pytest.mark.lab
 def test_a_statement_of_postgresql_that_hangs_is_ended_by_the_server(postgresql, open_database):
     database = open_database("cell9", postgresql.render_as_string(hide_password=False), statement_timeout=1)

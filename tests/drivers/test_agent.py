@@ -35,13 +35,17 @@ class Places:
         return f"sqlite:///{self.home}/{name}.db"
 
     def database(self, cell):
-        return self.cells.setdefault(cell.name, Database(cell.name, self.url(cell.name)))
+        found = self.cells.get(cell.name)
+        if found is None or found.safe_url() != cell.database_connection:
+            self.cells[cell.name] = Database(cell.name, cell.database_connection)
+        return self.cells[cell.name]
 
     def take(self, name):
+        # Its last connection takes the write-ahead log into the file.
+        (self.api if name == "api" else self.cells[name]).close()
         path = self.home / f"{name}.db"
         path.rename(self.home / f"{name}.away")
         path.mkdir()
-        (self.api if name == "api" else self.cells[name]).close()
 
     def give(self, name):
         (self.home / f"{name}.db").rmdir()
@@ -101,10 +105,11 @@ def test_it_reports_again_and_again_and_is_silent_after_its_end(places, agent):
     assert not hosts.is_up(host, host.seen_at + dt.timedelta(seconds=61), 60)
 
 
-def test_without_the_api_database_hosts_that_were_found_are_reported(places, agent):
+def test_without_the_api_database_hosts_that_were_found_are_reported_and_nobody_asks_for_it(places, agent, caplog):
     agent.beat()
     places.take("api")
     agent.beat()
+    assert caplog.text == ""
     assert [places.reports(name) for name in NAMES] == [{"cell1-host1": 2}, {"cell2-host1": 2}]
 
 
@@ -125,6 +130,16 @@ def test_a_cell_that_is_down_holds_up_no_other_and_is_reported_again_when_it_is_
     assert places.reports("cell2") == {"cell2-host1": 2}
     assert "hosts of cell cell1 are not reported" in caplog.text
     places.give("cell1")
+    agent.beat()
+    assert places.reports("cell1") == {"cell1-host1": 2}
+
+
+def test_a_cell_that_has_moved_gets_reports_where_it_is(places, agent):
+    agent.beat()
+    places.take("cell1")
+    agent.beat()
+    (places.home / "cell1.away").rename(places.home / "moved.db")
+    places.registry.update_cell("cell1", database_connection=places.url("moved"))
     agent.beat()
     assert places.reports("cell1") == {"cell1-host1": 2}
 

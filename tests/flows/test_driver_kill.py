@@ -60,6 +60,12 @@ def repaired(world):
     sites.until(nothing_open)
 
 
+def ended(world, server_id, verb):
+    """Return how a verb of a server ended, [] if it was never accepted."""
+    with world.cloud() as cloud:
+        return [intent.phase for intent, _ in cloud.history(server_id) if intent.verb == verb]
+
+
 def gone(world, server_id):
     with world.cloud() as cloud, contextlib.suppress(bfv.errors.NotFound):
         cloud.delete(server_id)
@@ -105,7 +111,8 @@ def test_a_process_that_is_killed_anywhere_leaves_what_repair_can_end(world, sit
         repaired(world)
 
         server = whole(world, site, server_id, before)
-        if verb == "stop" and server is not None:
-            assert state(server) in (RUNS, OFF)
+        if verb in ("stop", "reboot"):
+            assert ended(world, server_id, verb) in ([], ["done"]), (kind, number)
+            assert state(server) == (OFF if verb == "stop" and ended(world, server_id, verb) else RUNS)
         gone(world, server_id)
         assert site.ours()[0] == before, (kind, number)
