@@ -141,7 +141,6 @@ class RbdBackend(Backend, Snapshots):
         own = self.pools.own(access, key)
         if own.server:
             raise InUse(f"Disk {disk_id} belongs to server {own.server}; detach it first.")
-        cleaning.refuse_used(own.image)
         names = [str(Key(key.cell, key.image, "s", str(each.id))) for each in own.image.snapshots if not each.trashed]
         if names:
             raise HasSnapshots(f"Disk {disk_id} has snapshots ({', '.join(names)}); delete them first.")

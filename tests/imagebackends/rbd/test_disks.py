@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lies in nova's pool: names, bytes and sizes, parents; and that cinder's volume has the same bytes."""
 
+import dataclasses
 import errno
 import json
 import uuid
@@ -15,7 +16,7 @@ from imagebackends.errors import BadRequest, InUse, MaybeRunning, NoRoom, NotAll
 from imagebackends.rbd.backend import RbdBackend
 from imagebackends.rbd.disks import GIB, parse
 from imagebackends.rbd.types import Id, SnapshotName
-from imagebackends.types import DiskSpec, Target
+from imagebackends.types import Access, DiskSpec, Target
 from tests.imagebackends.rbd.conftest import READ
 
 CELL1, CELL2 = (Target(cell, volume_type=cell) for cell in ("cell1", "cell2"))
@@ -192,10 +193,6 @@ def test_an_image_that_cannot_be_a_disk_is_refused(site, disks, pools):
 
 def test_an_image_is_cloned_by_the_locations_that_glance_tells_a_service(site, make_backend, settings, disks, pools):
     """Where the operator named no pool of Glance's, only who may see locations gets a clone."""
-    import dataclasses
-
-    from imagebackends.types import Access
-
     ceph = {cell: dataclasses.replace(each, images_pool=None) for cell, each in settings.ceph.items()}
     backend, caller = make_backend(ceph=ceph), site.caller("bfv")
     admin = Access(site.auth("bfv"), caller.project_id, caller.request_id)
@@ -205,6 +202,28 @@ def test_an_image_is_cloned_by_the_locations_that_glance_tells_a_service(site, m
         disk = made.make()
         assert bool(image_of(pools, disk.id).parent) == cloned
         made.remove(disk.id)
+
+
+def test_a_location_of_another_cluster_is_not_cloned(
+    site, make_backend, settings, disks, pools, clusters, bytes_of, data
+):
+    """An image of the same name and size may lie here: only its fsid tells that it is another."""
+    ceph = {cell: dataclasses.replace(each, images_pool=None) for cell, each in settings.ceph.items()}
+    caller, decoy = site.caller("bfv"), clusters["cell2"].pool("images")
+    admin = Access(site.auth("bfv"), caller.project_id, caller.request_id)
+    decoy.create(disks.image_id, len(data))
+    decoy.snapshot(disks.image_id, "snap")
+
+    made = Disks(make_backend(ceph=ceph), admin, CELL2, disks.image_id, 60)
+    try:
+        disk = made.make()
+        assert image_of(pools, disk.id, "cell2").parent is None
+        assert bytes_of("cell2", disk.id) == (GIB, data)
+    finally:
+        for each in made.made:
+            made.remove(each)
+        decoy.drop_snapshot(disks.image_id, "snap")
+        decoy.remove(disks.image_id)
 
 
 def test_what_is_found_of_a_creation_that_was_cut_off_can_be_deleted(disks, pools):

@@ -128,7 +128,17 @@ def disk_of(pool, image):
 
 
 @pytest.mark.parametrize(
-    "id", ["", "x", str(uuid.uuid4()), "0123456-ab", "01234567-", "01234567-ab-x1", "01234567-ab-", "01234567-a/b"]
+    "id",
+    [
+        "",
+        "x",
+        "0b6d3c1e-8f0a-4d43-9d1c-6a3f0f1c2b7e",
+        "0123456-ab",
+        "01234567-",
+        "01234567-ab-x1",
+        "01234567-ab-",
+        "01234567-a/b",
+    ],
 )
 def test_what_is_no_id_of_ours_is_none(id):
     assert [parse(id, kind) for kind in (None, "a", "s")] == [None] * 3

@@ -70,6 +70,21 @@ def test_a_disk_that_is_open_or_locked_is_not_deleted(backend, access, disks, po
     assert pool.find(name) is None
 
 
+def test_an_open_disk_does_not_go_to_the_trash_either(backend, access, disks, pool, client):
+    """The trash would take it, guest and all."""
+    origin = blank(disks)
+    snapshot = backend.take_snapshot(access, origin.id, "s")
+    disks.make(disks.spec(source="snapshot", source_id=snapshot.id))
+    backend.drop_snapshot(access, snapshot.id)
+    image = pool.look(Id(parse(origin.id).image))
+    assert [each.trashed for each in image.snapshots] == [True]
+
+    with opened(client, "vms", image.name), pytest.raises(InUse):
+        backend.delete(access, origin.id)
+    assert pool.look(image.name).id == image.id
+    assert backend.get(access, origin.id) == origin
+
+
 def test_a_servers_disks_are_cleaned_by_exact_names(backend, pool, server_id):
     other = f"{server_id[:-1]}{'0' if server_id[-1] != '0' else '1'}"
     strange = [f"{server_id}_disk.old", f"{server_id}_disk.eph", f"{server_id}_backup", f"{server_id}", f"{other}_disk"]
