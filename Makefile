@@ -53,7 +53,7 @@ check: venv ## lint, format, types, generated documents; says only what is wrong
 	@$(DOCS) --check
 
 test: venv ## all tests that need no service
-	$(PYTEST) -m "not lab" --numprocesses auto
+	$(PYTEST) -m "not lab" --numprocesses 4
 
 demo: venv ## the main job on a mocked cloud in one process
 	$(BIN)/bfv demo

@@ -220,7 +220,7 @@ class Machine(RuleBasedStateMachine):
 
     def check(self):
         """Assert that rows and cloud tell the same, and nothing else than what is sure."""
-        listed = {server.id: server for server in self.cloud.servers()}
+        listed = {server.id: self.cloud.server(server.id) for server in self.cloud.servers()}
         for known in self.known:
             assert known.there is None or known.there == (known.id in listed), known
         devices = [device for server in listed.values() for device in server.devices if device.volume_id]
