@@ -144,7 +144,7 @@ def test_while_a_verb_is_at_work_its_task_is_shown_and_another_is_refused(make_w
         sites.until(lambda: cloud.server(server.id).task_state == "powering-off")
         with pytest.raises(Conflict, match="still running"):
             cloud.stop(server.id)
-        with pytest.raises(Conflict, match="task_state powering-off|still running"):
+        with pytest.raises(Conflict, match=r"task_state powering-off|still running"):
             cloud.reboot(server.id)
         assert state(settled(cloud, server)) == OFF
         cloud.delete(server.id)
@@ -192,6 +192,7 @@ def test_a_driver_that_fails_leaves_a_server_in_error_with_its_reason_and_nothin
 
 def test_a_host_that_is_full_sends_the_server_to_the_next_cell(make_world, site, raw_image):
     world = make_world({"hosts_per_cell": 1})
+    before = site.ours()[0]
     with world.cloud() as cloud:
         # Of somebody else, since the last report.
         other = {"power_state": 1, "vcpus": 8, "memory_mb": 16384, "local_gb": 0, "sizes": {}}
@@ -205,7 +206,9 @@ def test_a_host_that_is_full_sends_the_server_to_the_next_cell(make_world, site,
         assert (state(server), server.cell, server.host) == (RUNS, "cell2", "cell2-host1")
         assert servers.find(cloud.parts.cells.named("cell1"), server.id) is None
         assert world.files() == {"other.guest", f"{server.id}.guest", f"{server.id}.volumes"}
-        assert [volume["os-vol-host-attr:host"] for volume in site.volumes().values()] == [site.backends["cell2"]]
+        volumes = [site.volumes()[device.volume_id] for device in server.devices if device.volume_id]
+        assert [volume["os-vol-host-attr:host"] for volume in volumes] == [site.backends["cell2"]]
+        assert site.ours()[0] - before == {volume["id"] for volume in volumes}
         cloud.delete(server.id)
 
 
