@@ -98,7 +98,7 @@ def opened(mock):
     """Open a cloud with databases of its own, warm: each cell has booted once and all tokens are there."""
     with tempfile.TemporaryDirectory() as home:
         world = sites.World(mock.site, Path(home))
-        wide = f"[engine]\nworkers_per_cell = {WAITING}\n"
+        wide = f"[quota]\ninstances = 10000\ncores = 10000\nram = 10000000\n[engine]\nworkers_per_cell = {WAITING}\n"
         world.config.write_text(world.config.read_text().replace("[engine]\n", wide))
         with world.cloud() as cloud:
             image = mock.site.upload(os.urandom(1 << 20))

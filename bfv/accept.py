@@ -106,7 +106,7 @@ def _grouped(parts: Parts, conn: sa.Connection, group: Group, server_id: str,
 
 def _known(parts: Parts, project_id: str) -> choose.Known:
     """Return what is known of the cells and their hosts now. Raises CellDown."""
-    cells = parts.registry.cells()
+    cells = parts.registry.recent_cells()
     servers = Counter(parts.registry.servers_by_cell(project_id))
     servers.update(parts.journal.entering(project_id))
     seen = parts.hosts.seen(cells)
@@ -114,7 +114,7 @@ def _known(parts: Parts, project_id: str) -> choose.Known:
         cells=cells,
         targets=parts.targets,
         servers=servers,
-        down=seen.down,
+        down={**{cell: f"its storage: {why}" for cell, (_, why) in parts.storage.down().items()}, **seen.down},
         hosts=seen.hosts,
         zones=seen.zones,
         claimed=hosts.claimed(parts.journal.database),

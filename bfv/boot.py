@@ -100,8 +100,13 @@ def _disk(job: Job, cell: str, tier: str, plan: DiskPlan) -> Disk:
 def _ready(job: Job, cell: str, tier: str, plan: DiskPlan, disk: Disk) -> Disk:
     if plan.source_type == "volume":
         return disk
-    ready = outside.wait_ready(job, disk, plan.size if plan.source_type == "image" else 0)
+    try:
+        ready = outside.wait_ready(job, disk, plan.size if plan.source_type == "image" else 0)
+    except Late as error:
+        job.parts.storage.failed(cell, str(error))
+        raise
     outside.check_place(ready, job.parts.target(cell, tier))
+    job.parts.storage.ok(cell)
     return ready
 
 

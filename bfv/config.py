@@ -14,6 +14,7 @@ from keystoneauth1 import loading
 from oslo_config import cfg
 
 from bfv.decide import Rules
+from bfv.drivers import example
 from bfv.errors import BadConfig
 from bfv.fit import Placing
 from cells.limits import DEFAULTS
@@ -330,7 +331,7 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """Return all options by group, for oslo.config's generators."""
     groups = [(name or "DEFAULT", list(opts)) for name, opts in GROUPS.items()]
     auth = loading.get_auth_common_conf_options() + loading.get_auth_plugin_conf_options("v3password")
-    return [*groups, (SERVICE_GROUP, auth), ("cell:NAME", list(CELL_OPTS))]
+    return [*groups, *example.list_opts(), (SERVICE_GROUP, auth), ("cell:NAME", list(CELL_OPTS))]
 
 
 def load(path: str | Path | None = None) -> cfg.ConfigOpts:

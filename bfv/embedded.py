@@ -17,7 +17,7 @@ from bfv import config, database, mockcloud
 from bfv.mockcloud import serve
 from bfv.parts import assemble
 from bfv.types import Caller
-from cells import flavors
+from cells import aggregates, flavors, hosts
 from cells.types import Flavor
 
 __all__ = ["CELLS", "Embedded", "embedded", "serve"]
@@ -37,6 +37,10 @@ connection = sqlite:///{home}/bfv.db
 late_answer = 5
 [engine]
 ask_again = 0.5
+[compute]
+driver = example
+[example_driver]
+state_path = {home}/guests
 [service_user]
 auth_type = v3password
 auth_url = {auth_url}
@@ -114,5 +118,11 @@ def _databases(path: Path, home: Path) -> None:
         for name, vcpus, memory_mb, root_gb in FLAVORS:
             flavors.create(parts.api, Flavor(id=0, flavorid=name, name=name, vcpus=vcpus, memory_mb=memory_mb,
                                              root_gb=root_gb))  # fmt: skip
+        assert parts.driver is not None, "it is in the configuration above"
+        for name in CELLS:
+            aggregates.create(parts.api, name, availability_zone=name)
+        for host in parts.driver.hosts():
+            hosts.map_host(parts.api, host.host, parts.registry.cell(host.cell))
+            aggregates.add_host(parts.api, host.cell, host.host)
     finally:
         parts.close()

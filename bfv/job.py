@@ -22,7 +22,9 @@ class Job:
     def __init__(self, parts: Parts, intent: Intent, *, stoppable: bool = False) -> None:
         self.parts, self.intent, self._stoppable = parts, intent, stoppable
         # Read once: while the lease is ours nobody else writes them, and without it each write of ours fails.
-        self._objects: dict[int, Object] | None = None
+        # A boot that has no cell yet, and never had another worker, has asked for nothing.
+        untouched = intent.verb == "boot" and intent.cell is None and intent.fence == 1
+        self._objects: dict[int, Object] | None = {} if untouched else None
 
     @property
     def access(self) -> Access:

@@ -20,8 +20,7 @@ def get(api: Database, flavorid_or_name: str, project_id: str | None) -> Flavor:
     (``nova/objects/flavor.py:_flavor_get_query_from_db``, ``nova/compute/api.py:_validate_and_build_base_options``).
     Raises NotMapped, CellDown.
     """
-    wanted = sa.or_(flavors.c.flavorid == flavorid_or_name, flavors.c.name == flavorid_or_name)
-    found = _select(api, sa.and_(wanted, _visible_to(project_id)))
+    found = _select(api, _ONE if project_id is None else _ONE_OF_PROJECT, wanted=flavorid_or_name, project=project_id)
     # MySQL compares without regard to case, we do not.
     exact = [one for one in found if one.flavorid == flavorid_or_name]
     exact += [one for one in found if one.name == flavorid_or_name]
@@ -32,7 +31,8 @@ def get(api: Database, flavorid_or_name: str, project_id: str | None) -> Flavor:
 
 def list_flavors(api: Database, project_id: str | None) -> list[Flavor]:
     """Return the flavors that ``get`` would give, in the order of their ids. Raises CellDown."""
-    return sorted(_select(api, _visible_to(project_id)), key=lambda flavor: flavor.flavorid)
+    found = _select(api, _ALL if project_id is None else _ALL_OF_PROJECT, project=project_id)
+    return sorted(found, key=lambda flavor: flavor.flavorid)
 
 
 def create(api: Database, flavor: Flavor) -> Flavor:
@@ -79,26 +79,37 @@ def delete(api: Database, flavorid: str) -> None:
     api.run(write)
 
 
-def _visible_to(project_id: str | None) -> sa.ColumnElement[bool]:
-    if project_id is None:
-        return sa.true()
-    given = sa.select(flavor_projects.c.flavor_id).where(flavor_projects.c.project_id == project_id)
-    # NULL in an old row is nova's default: enabled and public.
-    enabled = sa.func.coalesce(flavors.c.disabled, sa.false()).is_(sa.false())
-    public = sa.func.coalesce(flavors.c.is_public, sa.true()).is_(sa.true())
-    return sa.and_(enabled, sa.or_(public, flavors.c.id.in_(given)))
-
-
-def _select(api: Database, condition: sa.ColumnElement[bool]) -> list[Flavor]:
+def _statements(condition: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any], sa.Select[Any]]:
+    """Return how flavors are read, their extra specs and their projects; built once, as each boot reads a flavor."""
     keys = sa.select(flavors.c.id).where(condition)
+    specs, projects = flavor_extra_specs, flavor_projects
+    return (
+        sa.select(flavors).where(condition),
+        sa.select(specs).where(specs.c.flavor_id.in_(keys)),
+        sa.select(projects).where(projects.c.flavor_id.in_(keys)).order_by(projects.c.id),
+    )
+
+
+_GIVEN = sa.select(flavor_projects.c.flavor_id).where(flavor_projects.c.project_id == sa.bindparam("project"))
+# NULL in an old row is nova's default: enabled and public.
+_USABLE = sa.and_(
+    sa.func.coalesce(flavors.c.disabled, sa.false()).is_(sa.false()),
+    sa.or_(sa.func.coalesce(flavors.c.is_public, sa.true()).is_(sa.true()), flavors.c.id.in_(_GIVEN)),
+)
+_NAMED = sa.or_(flavors.c.flavorid == sa.bindparam("wanted"), flavors.c.name == sa.bindparam("wanted"))
+_ONE, _ONE_OF_PROJECT = _statements(_NAMED), _statements(sa.and_(_NAMED, _USABLE))
+_ALL, _ALL_OF_PROJECT = _statements(sa.true()), _statements(_USABLE)
+
+
+def _select(api: Database, statements: tuple[sa.Select[Any], ...], **asked: str | None) -> list[Flavor]:
+    of_flavors, of_specs, of_projects = statements
     specs: dict[int, dict[str, str]] = {}
     projects: dict[int, list[str]] = {}
     with api.reader() as conn:
-        rows = conn.execute(sa.select(flavors).where(condition)).all()
-        for spec in conn.execute(sa.select(flavor_extra_specs).where(flavor_extra_specs.c.flavor_id.in_(keys))):
+        rows = conn.execute(of_flavors, asked).all()
+        for spec in conn.execute(of_specs, asked):
             specs.setdefault(spec.flavor_id, {})[spec.key] = spec.value
-        given = sa.select(flavor_projects).where(flavor_projects.c.flavor_id.in_(keys))
-        for project in conn.execute(given.order_by(flavor_projects.c.id)):
+        for project in conn.execute(of_projects, asked):
             projects.setdefault(project.flavor_id, []).append(project.project_id)
     return [_flavor(row, specs.get(row.id, {}), projects.get(row.id, ())) for row in rows]
 

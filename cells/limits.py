@@ -10,6 +10,7 @@ were never moved (``nova/objects/quotas.py:Quotas.get_all_by_project``); the API
 reads those rows; they are never written here, and while cell0 is down they are unknown, which stops nobody.
 """
 
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,11 +73,18 @@ def stored(api: Database, project_id: str) -> Stored:
         return _stored(conn, project_id, (quotas, project_user_quotas, quota_classes), sa.true())
 
 
+# Nova adds these tables to no database later on; looking for them costs as much as reading them.
+_WITHOUT: "weakref.WeakSet[Database]" = weakref.WeakSet()
+
+
 def legacy(cell0: Database, project_id: str) -> Stored:
     """Return the limits that nova left in its main database, none where it has no such tables. Raises CellDown."""
     tables = [_old(name) for name in _OLD]
+    if cell0 in _WITHOUT:
+        return Stored()
     with cell0.reader() as conn:
         if not sa.inspect(conn).has_table("quotas"):
+            _WITHOUT.add(cell0)
             return Stored()
         return _stored(conn, project_id, tables, sa.text("deleted = 0"))
 

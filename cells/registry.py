@@ -6,6 +6,8 @@ What is known here stays known while a cell is down: whose a server is, since wh
 
 import json
 import re
+import threading
+import time
 import uuid as uuids
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +27,12 @@ _MAPPING = sa.select(instance_mappings, *(column.label(f"cell_{column.name}") fo
 )
 # NULL is a row that nova has not migrated: it is shown (nova/objects/instance_mapping.py).
 _LIVE = sa.or_(instance_mappings.c.queued_for_delete.is_(None), instance_mappings.c.queued_for_delete.is_(sa.false()))
+
+RECENT = 2.0
+# Statements of each boot are built once: building them again costs more than running them.
+_FIND = _MAPPING.where(instance_mappings.c.instance_uuid == sa.bindparam("server"))
+_UPDATE = instance_mappings.update().where(instance_mappings.c.instance_uuid == sa.bindparam("server"))
+_NEW_MAPPING, _NEW_SPEC = instance_mappings.insert(), request_specs.insert()
 
 
 def fill_template(url: str, base: str | None) -> str:
@@ -53,6 +61,8 @@ class Registry:
         refuse_for_nova(api.name, api.dialect)
         self.database = api
         self._base_url = base_url
+        self._lock = threading.Lock()
+        self._recent: tuple[list[Cell], float] = ([], 0.0)
 
     def cells(self) -> list[Cell]:
         """Return all cells, cell0 and disabled ones included, in the order of their making."""
@@ -62,6 +72,17 @@ class Registry:
     def cells_by_id(self, conn: sa.Connection) -> dict[int, Cell]:
         """Return all cells by the number that mappings have, read on a connection of the caller's."""
         return {cell.id: cell for cell in self._cells(conn)}
+
+    def recent_cells(self) -> list[Cell]:
+        """Return what ``cells`` returned within the last RECENT seconds, for who asks with every boot."""
+        with self._lock:
+            known, until = self._recent
+            if time.monotonic() < until:
+                return list(known)
+        found = self.cells()
+        with self._lock:
+            self._recent = found, time.monotonic() + RECENT
+        return list(found)
 
     def cell(self, name_or_uuid: str) -> Cell:
         """Return a cell. Raises NotMapped, and BadCell for a name that several cells have (nova allows that)."""
@@ -87,6 +108,7 @@ class Registry:
             self.database.run(write)
         except sa.exc.IntegrityError as error:
             raise Exists(f"A cell with uuid {row['uuid']} exists already.") from error
+        self._forget()
         return self.cell(str(row["uuid"]))
 
     def update_cell(self, name_or_uuid: str, *, name: str | None = None, database_connection: str | None = None,
@@ -107,7 +129,9 @@ class Registry:
             conn.execute(changed.values(**values, updated_at=utcnow()))
             return cell.uuid
 
-        return self.cell(self.database.run(write))
+        changed_uuid = self.database.run(write)
+        self._forget()
+        return self.cell(changed_uuid)
 
     def delete_cell(self, name_or_uuid: str) -> None:
         """Remove a cell without servers and hosts, deleted ones count too until they are archived.
@@ -122,6 +146,11 @@ class Registry:
         except sa.exc.IntegrityError as error:
             # The foreign keys tell, so that no server can come in between.
             raise NotEmpty(f"Cell {cell.name} still has servers or hosts mapped to it.") from error
+        self._forget()
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._recent = [], 0.0
 
     def map_server(self, server_id: str, project_id: str, user_id: str, request_spec: Mapping[str, Any]) -> None:
         """Write the mapping of a new server, without a cell, and its request spec (a primitive), in one transaction.
@@ -131,11 +160,10 @@ class Registry:
         now = utcnow()
 
         def write(conn: sa.Connection) -> None:
-            conn.execute(instance_mappings.insert().values(
-                instance_uuid=server_id, project_id=project_id, user_id=user_id, cell_id=None,
-                queued_for_delete=False, created_at=now))  # fmt: skip
-            conn.execute(request_specs.insert().values(
-                instance_uuid=server_id, spec=json.dumps(dict(request_spec)), created_at=now))  # fmt: skip
+            conn.execute(_NEW_MAPPING, {"instance_uuid": server_id, "project_id": project_id, "user_id": user_id,
+                                        "cell_id": None, "queued_for_delete": False, "created_at": now})  # fmt: skip
+            spec = json.dumps(dict(request_spec))
+            conn.execute(_NEW_SPEC, {"instance_uuid": server_id, "spec": spec, "created_at": now})
 
         try:
             self.database.run(write)
@@ -163,7 +191,7 @@ class Registry:
     def find_mapping(self, server_id: str) -> ServerMapping | None:
         """Return where a server is, None if there is no such server."""
         with self.database.reader() as conn:
-            row = conn.execute(_MAPPING.where(instance_mappings.c.instance_uuid == server_id)).first()
+            row = conn.execute(_FIND, {"server": server_id}).first()
         return None if row is None else self._mapping(row)
 
     def mappings(self, project_id: str | None = None, limit: int | None = None,
@@ -222,9 +250,8 @@ class Registry:
             return {name or uuid: count for uuid, name, count in conn.execute(query)}
 
     def _update_mapping(self, server_id: str, **values: Any) -> None:
-        changed = instance_mappings.update().where(instance_mappings.c.instance_uuid == server_id)
-        changed = changed.values(**values, updated_at=utcnow())
-        if not self.database.run(lambda conn: conn.execute(changed).rowcount):
+        row = {"server": server_id, "updated_at": utcnow(), **values}
+        if not self.database.run(lambda conn: conn.execute(_UPDATE, row).rowcount):
             raise NotMapped(f"Server {server_id} could not be found.")
 
     def _cells(self, conn: sa.Connection, *, lock: bool = False) -> list[Cell]:

@@ -196,9 +196,9 @@ def _title(text: str) -> None:
 
 
 def _list(servers: list[ServerInfo]) -> None:
-    output.table(["NAME", "STATUS", "CELL", "VOLUME"],
-                 ((each.name or each.id, each.status, each.cell, each.devices[0].volume_id if each.devices else None)
-                  for each in servers))  # fmt: skip
+    volumes = {server.id: server.devices[0].volume_id for server in servers if server.devices}
+    rows = ((each.name or each.id, each.status, each.cell, each.host, volumes.get(each.id)) for each in servers)
+    output.table(["NAME", "STATUS", "CELL", "HOST", "VOLUME"], rows)
 
 
 def _keep(place: Embedded) -> None:

@@ -29,6 +29,17 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser("delete", help="delete servers in whatever state they are; tells what is kept")
     parser.add_argument("server", nargs="+")
     parser.set_defaults(run=delete)
+    for verb, words in (
+        ("stop", "switch a server off"),
+        ("start", "switch a server on"),
+        ("reboot", "restart a server"),
+    ):
+        parser = verbs.add_parser(verb, help=f"{words}, where a compute driver runs it")
+        parser.add_argument("server")
+        if verb == "reboot":
+            parser.add_argument("--hard", action="store_true", help="also one that is off or in ERROR")
+        _add_wait(parser)
+        parser.set_defaults(run=power)
     parser = verbs.add_parser("rebuild", help="write another image onto a server's root volume; its data is lost")
     parser.add_argument("server")
     parser.add_argument("image", help="id or name of the image")
@@ -194,6 +205,12 @@ def delete(cloud: Cloud, args: argparse.Namespace) -> Any:
 def rebuild(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Rebuild a server."""
     return _wait(cloud, cloud.rebuild(args.server, args.image).id, args)
+
+
+def power(cloud: Cloud, args: argparse.Namespace) -> Any:
+    """Switch a server off or on, or restart it."""
+    how = {"hard": args.hard} if args.verb == "reboot" else {}
+    return _wait(cloud, getattr(cloud, args.verb)(args.server, **how).id, args)
 
 
 def connect(cloud: Cloud, args: argparse.Namespace) -> Any:

@@ -39,7 +39,7 @@ def test_boots_go_on_to_the_other_cell_and_what_they_left_is_removed_when_it_ans
     before = site.ours()
     with world.cloud() as cloud:
         # Both have the image: a cell that fills its cache holds a lock on the image, which all cells of one cinder
-        # share (cinder/volume/flows/manager/create_volume.py:_prepare_image_cache_entry), and Glance's store may be silent.
+        # share (cinder/volume/flows/manager/create_volume.py:_prepare_image_cache_entry); Glance may be silent, too.
         for cell in ("cell1", "cell2"):
             first = wanted(raw_image, availability_zone=cell)
             cloud.boot(first)
