@@ -29,7 +29,8 @@ DISK_CONFIG = {"type": "string", "enum": ["AUTO", "MANUAL"]}
 HINTS = {"type": "object", "properties": {"group": UUID}, "additionalProperties": False}
 
 
-def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+def an_object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    """Return the schema of an object that has these properties and no others."""
     return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
@@ -41,7 +42,7 @@ def _network(version: int) -> Json:
     }
     if version == 32 or version >= 42:
         properties["tag"] = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": "^[^,/]*$"}
-    return _object(**properties)
+    return an_object(**properties)
 
 
 def _device(version: int) -> Json:
@@ -55,7 +56,7 @@ def _device(version: int) -> Json:
     }
     if version >= 67:
         properties["volume_type"] = {"type": ["string", "null"], "minLength": 0, "maxLength": 255}
-    return _object(**properties)
+    return an_object(**properties)
 
 
 def create(version: int) -> Json:
@@ -78,38 +79,15 @@ def create(version: int) -> Json:
         "min_count": COUNT,
         "max_count": COUNT,
         "return_reservation_id": BOOLEAN,
-        "security_groups": {"type": "array", "items": _object(name={"type": "string", "minLength": 1,
+        "security_groups": {"type": "array", "items": an_object(name={"type": "string", "minLength": 1,
                                                                     "maxLength": 255})},
         "user_data": USER_DATA,
     }  # fmt: skip
     if version >= 19:
         properties["description"] = DESCRIPTION
-    server = _object(("name", "flavorRef", *(["networks"] if version >= 37 else [])), **properties)
+    server = an_object(("name", "flavorRef", *(["networks"] if version >= 37 else [])), **properties)
     hints = {"os:scheduler_hints": HINTS, "OS-SCH-HNT:scheduler_hints": HINTS}
-    return _object(("server",), server=server, **hints)
-
-
-def rebuild(version: int) -> Json:
-    """Return what the action rebuild takes."""
-    # Rebuilding a root volume is what 2.93 brought; what came before is refused whatever it says.
-    words = {"imageRef": UUID, "preserve_ephemeral": BOOLEAN, "OS-DCF:diskConfig": DISK_CONFIG}
-    return _object(("rebuild",), rebuild={**_object(("imageRef",), **words), "additionalProperties": version < 93})
-
-
-def start(_version: int) -> Json:
-    """Return what the action os-start takes: anything, as in nova."""
-    return _object(("os-start",), **{"os-start": {}})
-
-
-def stop(_version: int) -> Json:
-    """Return what the action os-stop takes: anything, as in nova."""
-    return _object(("os-stop",), **{"os-stop": {}})
-
-
-def reboot(_version: int) -> Json:
-    """Return what the action reboot takes."""
-    kind = {"type": "string", "enum": ["HARD", "Hard", "hard", "SOFT", "Soft", "soft"]}
-    return _object(("reboot",), reboot=_object(("type",), type=kind))
+    return an_object(("server",), server=server, **hints)
 
 
 def external_events(version: int) -> Json:
@@ -117,21 +95,21 @@ def external_events(version: int) -> Json:
     names = ["network-changed", "network-vif-plugged", "network-vif-unplugged", "network-vif-deleted"]
     names += ["volume-extended"] * (version >= 51) + ["power-update"] * (version >= 76)
     names += ["accelerator-request-bound"] * (version >= 82) + ["volume-reimaged"] * (version >= 93)
-    event = _object(
+    event = an_object(
         ("server_uuid", "name"),
         server_uuid=UUID,
         name={"type": "string", "enum": names},
         status={"type": "string", "enum": ["failed", "completed", "in-progress"]},
         tag={"type": "string", "minLength": 1, "maxLength": 255},
     )
-    return _object(("events",), events={"type": "array", "minItems": 1, "items": event})
+    return an_object(("events",), events={"type": "array", "minItems": 1, "items": event})
 
 
 def _many(value: Any) -> Json:
     return {"type": "array", "items": value}
 
 
-def _query(**names: Any) -> Callable[[int], Json]:
+def a_query(**names: Any) -> Callable[[int], Json]:
     """Return a query's schema: what it does not know is ignored, as in nova, until 2.74."""
 
     def schema(version: int) -> Json:
@@ -151,8 +129,8 @@ FILTERS = ("access_ip_v4", "access_ip_v6", "auto_disk_config", "availability_zon
            "locked_by", "name", "node", "not-tags", "not-tags-any", "power_state", "progress", "project_id",
            "reservation_id", "root_device_name", "soft_deleted", "status", "tags", "tags-any", "task_state",
            "tenant_id", "terminated_at", "user_id", "uuid", "vm_state")  # fmt: skip
-no_query = _query()
-servers_query = _query(
+no_query = a_query()
+servers_query = a_query(
     all_tenants=TEXT,
     sort_key=TEXT,
     sort_dir=TEXT,
@@ -160,7 +138,7 @@ servers_query = _query(
     **{"changes-since": ASKED_TIME, "changes-before": ASKED_TIME},
     **dict.fromkeys(FILTERS, TEXT),
 )
-flavors_query = _query(
+flavors_query = a_query(
     is_public=TEXT,
     minRam={"type": "string", "pattern": "^[0-9]*$"},
     minDisk={"type": "string", "pattern": "^[0-9]*$"},
@@ -169,4 +147,4 @@ flavors_query = _query(
     sort_dir={"type": "string", "enum": ["asc", "desc"]},
     **PAGE,
 )  # fmt: skip
-limits_query = _query(reserved=TEXT, tenant_id=TEXT)
+limits_query = a_query(reserved=TEXT, tenant_id=TEXT)

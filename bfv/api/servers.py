@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls about servers: create, list, show, delete, rebuild."""
+"""Calls about servers: create, list, show, change, delete."""
 
 import secrets
 import string
@@ -7,14 +7,14 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bfv.api import serverview
-from bfv.api.call import Answer, Call, Json
+from bfv.api import schemas, serverview
+from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import PARTIAL, is_true, next_link, servers_query
 from bfv.errors import CellDown, NotFound, NotMapped
 from bfv.types import BootRequest, RootDevice, ServerInfo
 
-REIMAGES = 93
+SERVER = "/servers/{server_id}"
 PASSWORD = string.ascii_letters + string.digits
 
 
@@ -148,46 +148,17 @@ def _root(asked: Mapping[str, Any]) -> tuple[RootDevice | None, str | None]:
     return root, image
 
 
-def rebuild(call: Call) -> Answer:
-    """Start to write another image onto a server's root volume."""
-    asked = call.body["rebuild"]
-    info = call.cloud.server(call.ids["server_id"], call.caller)
-    if call.version < REIMAGES:
-        # Below, nova keeps the data of a root volume; who asks in these words must not lose it here.
-        raise Fault(
-            400,
-            f"Rebuilding a server whose root disk is a volume loses the data of it, and is served from 2.{REIMAGES}.",
-        )
-    if is_true(asked.get("preserve_ephemeral")) or asked.get("OS-DCF:diskConfig") == "AUTO":
-        raise Fault(400, "preserve_ephemeral and OS-DCF:diskConfig AUTO are not served.")
-    try:
-        info = call.cloud.rebuild(info.id, asked["imageRef"], call.caller)
-    except NotFound as error:
-        raise Fault(400, str(error)) from error
-    body = {**serverview.show(call, info), "user_data": info.user_data}
-    return Answer({"server": body}, headers={"Location": call.url(f"/servers/{info.id}")})
-
-
-def start(call: Call) -> Answer:
-    """Start to switch a server on."""
-    call.cloud.start(call.ids["server_id"], call.caller)
-    return Answer()
-
-
-def stop(call: Call) -> Answer:
-    """Start to switch a server off."""
-    call.cloud.stop(call.ids["server_id"], call.caller)
-    return Answer()
-
-
-def reboot(call: Call) -> Answer:
-    """Start to restart a server."""
-    call.cloud.reboot(call.ids["server_id"], call.caller, hard=call.body["reboot"]["type"].upper() == "HARD")
-    return Answer()
-
-
 def _is_uuid(text: str) -> bool:
     try:
         return bool(uuid.UUID(text))
     except ValueError:
         return False
+
+
+ROUTES = (
+    Route("GET", "/servers", index, "servers:index", query=schemas.servers_query),
+    Route("POST", "/servers", create, "servers:create", code=202, body=schemas.create),
+    Route("GET", "/servers/detail", detail, "servers:detail", query=schemas.servers_query),
+    Route("GET", SERVER, show, "servers:show", query=schemas.no_query),
+    Route("DELETE", SERVER, delete, "servers:delete", code=204),
+)
