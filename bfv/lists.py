@@ -95,6 +95,12 @@ def _detail(row: Detail) -> ServerInfo:
         image_ref=row.image_ref or "",
         root_device_name=row.root_device_name,
         reservation_id=row.reservation_id,
+        launch_index=row.launch_index or 0,
+        locked=bool(row.locked),
+        locked_by=row.locked_by,
+        locked_reason=row.locked_reason,
+        tags=tuple(row.tags),
+        network_info=row.network_info_json,
     )
 
 

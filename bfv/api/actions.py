@@ -6,9 +6,10 @@ from bfv.api.call import Answer, Call, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import is_true
 from bfv.api.schemas import Json, an_object
+from bfv.edits import ADMIN, OWNER
 from bfv.errors import NotFound
 
-REIMAGES = 93
+REIMAGES, GIVES_REASON = 93, 73
 
 
 def a_rebuild(version: int) -> Json:
@@ -32,6 +33,30 @@ def a_reboot(_version: int) -> Json:
     """Return what the action reboot takes."""
     kind = {"type": "string", "enum": ["HARD", "Hard", "hard", "SOFT", "Soft", "soft"]}
     return an_object(("reboot",), reboot=an_object(("type",), type=kind))
+
+
+def a_force_delete(_version: int) -> Json:
+    """Return what the action forceDelete takes."""
+    return an_object(("forceDelete",), forceDelete={})
+
+
+def a_reset_state(_version: int) -> Json:
+    """Return what the action os-resetState takes."""
+    state = {"type": "string", "enum": ["active", "error"]}
+    return an_object(("os-resetState",), **{"os-resetState": an_object(("state",), state=state)})
+
+
+def a_lock(version: int) -> Json:
+    """Return what the action lock takes: from 2.73 on why, too."""
+    if version < GIVES_REASON:
+        return an_object(("lock",), lock={})
+    reason = {"type": "string", "minLength": 1, "maxLength": 255}
+    return an_object(("lock",), lock={**an_object(locked_reason=reason), "type": ["object", "null"]})
+
+
+def an_unlock(_version: int) -> Json:
+    """Return what the action unlock takes."""
+    return an_object(("unlock",), unlock={})
 
 
 def rebuild(call: Call) -> Answer:
@@ -72,10 +97,47 @@ def reboot(call: Call) -> Answer:
     return Answer()
 
 
+def force_delete(call: Call) -> Answer:
+    """Start to delete a server in whatever state it is, as any deletion does here."""
+    info = call.cloud.server(call.ids["server_id"], call.caller)
+    call.cloud.start_delete(info.id, call.caller)
+    return Answer()
+
+
+def reset_state(call: Call) -> Answer:
+    """Write another state of a server."""
+    call.cloud.edits.reset_state(call.ids["server_id"], call.caller, call.body["os-resetState"]["state"])
+    return Answer()
+
+
+def lock(call: Call) -> Answer:
+    """Lock a server."""
+    asked = call.body["lock"]
+    reason = asked.get("locked_reason") if call.version >= GIVES_REASON and asked else None
+    call.cloud.edits.lock(call.ids["server_id"], call.caller, reason)
+    return Answer()
+
+
+def unlock(call: Call) -> Answer:
+    """Unlock a server; one that somebody else has locked, if the policy lets the caller."""
+    info = call.cloud.server(call.ids["server_id"], call.caller)
+    expected = OWNER if info.project_id == call.caller.project_id else ADMIN
+    if info.locked_by not in (None, expected):
+        call.policy.check("os-lock-server:unlock:unlock_override", call.caller)
+    call.cloud.edits.unlock(info.id, call.caller)
+    return Answer()
+
+
 ACTION = "/servers/{server_id}/action"
 ROUTES = (
     Route("POST", ACTION, rebuild, "servers:rebuild", code=202, body=a_rebuild, action="rebuild"),
     Route("POST", ACTION, start, "servers:start", code=202, body=a_start, action="os-start"),
     Route("POST", ACTION, stop, "servers:stop", code=202, body=a_stop, action="os-stop"),
     Route("POST", ACTION, reboot, "servers:reboot", code=202, body=a_reboot, action="reboot"),
-)
+    Route("POST", ACTION, force_delete, "os-deferred-delete:force", code=202, body=a_force_delete,
+          action="forceDelete"),
+    Route("POST", ACTION, reset_state, "os-admin-actions:reset_state", code=202, body=a_reset_state,
+          action="os-resetState"),
+    Route("POST", ACTION, lock, "os-lock-server:lock", code=202, body=a_lock, action="lock"),
+    Route("POST", ACTION, unlock, "os-lock-server:unlock", code=202, body=an_unlock, action="unlock"),
+)  # fmt: skip

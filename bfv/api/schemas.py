@@ -25,6 +25,13 @@ UUID = {"type": "string", "format": "uuid"}
 ADMIN_PASS = {"type": "string", "maxLength": 255}
 USER_DATA = {"type": ["string", "null"], "maxLength": 65535, "pattern": r"^[A-Za-z0-9+/\s]*={0,2}\s*$"}
 KEY_NAME = {"type": ["string", "null"], "minLength": 1, "maxLength": 255}
+HOSTNAME = {"type": "string", "pattern": "^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+$", "minLength": 2, "maxLength": 63}
+FQDN = {
+    "type": "string",
+    "pattern": r"^(?!.*\.\.)(?=.{2,255}$)([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?\.?)+$",
+    "maxLength": 255,
+}
+TAG = {"type": "string", "pattern": "^[^,/]*$", "minLength": 1, "maxLength": 60}
 DISK_CONFIG = {"type": "string", "enum": ["AUTO", "MANUAL"]}
 HINTS = {"type": "object", "properties": {"group": UUID}, "additionalProperties": False}
 
@@ -85,9 +92,28 @@ def create(version: int) -> Json:
     }  # fmt: skip
     if version >= 19:
         properties["description"] = DESCRIPTION
+    if version >= 52:
+        properties["tags"] = {"type": "array", "items": TAG, "maxItems": 50}
+    if version >= 90:
+        properties["hostname"] = FQDN if version >= 94 else HOSTNAME
     server = an_object(("name", "flavorRef", *(["networks"] if version >= 37 else [])), **properties)
     hints = {"os:scheduler_hints": HINTS, "OS-SCH-HNT:scheduler_hints": HINTS}
     return an_object(("server",), server=server, **hints)
+
+
+def update(version: int) -> Json:
+    """Return what PUT /servers/{server_id} takes."""
+    properties: dict[str, Any] = {"name": NAME, "OS-DCF:diskConfig": DISK_CONFIG}
+    if version >= 19:
+        properties["description"] = DESCRIPTION
+    if version >= 90:
+        properties["hostname"] = FQDN if version >= 94 else HOSTNAME
+    return an_object(("server",), server=an_object(**properties))
+
+
+def no_body(_version: int) -> Json:
+    """Return what a call takes that has no body, though others of its method have one."""
+    return {"type": "null"}
 
 
 def external_events(version: int) -> Json:
@@ -120,7 +146,8 @@ def a_query(**names: Any) -> Callable[[int], Json]:
 
 
 TEXT = {"type": "string"}
-PAGE = {"limit": {"type": "string", "pattern": "^[0-9]*$"}, "marker": TEXT}
+NUMBER = {"type": "string", "pattern": "^[0-9]*$"}
+PAGE = {"limit": NUMBER, "marker": TEXT}
 ASKED_TIME = {"type": "string", "format": "date-time"}
 # nova/api/openstack/compute/schemas/servers.py:query_params_v21 and its later forms.
 FILTERS = ("access_ip_v4", "access_ip_v6", "auto_disk_config", "availability_zone", "config_drive", "created_at",
@@ -130,6 +157,7 @@ FILTERS = ("access_ip_v4", "access_ip_v6", "auto_disk_config", "availability_zon
            "reservation_id", "root_device_name", "soft_deleted", "status", "tags", "tags-any", "task_state",
            "tenant_id", "terminated_at", "user_id", "uuid", "vm_state")  # fmt: skip
 no_query = a_query()
+pages_query = a_query(limit=NUMBER, offset=NUMBER)
 servers_query = a_query(
     all_tenants=TEXT,
     sort_key=TEXT,
@@ -140,8 +168,8 @@ servers_query = a_query(
 )
 flavors_query = a_query(
     is_public=TEXT,
-    minRam={"type": "string", "pattern": "^[0-9]*$"},
-    minDisk={"type": "string", "pattern": "^[0-9]*$"},
+    minRam=NUMBER,
+    minDisk=NUMBER,
     sort_key={"type": "string", "enum": ["disabled", "ephemeral_gb", "flavorid", "id", "is_public", "memory_mb", "name",
                                          "root_gb", "rxtx_factor", "swap", "vcpus"]},
     sort_dir={"type": "string", "enum": ["asc", "desc"]},

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bfv import several
 from bfv.api import schemas, serverview
 from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
@@ -15,6 +16,7 @@ from bfv.errors import CellDown, NotFound, NotMapped
 from bfv.types import BootRequest, RootDevice, ServerInfo
 
 SERVER = "/servers/{server_id}"
+AUTO_DISK = "OS-DCF:diskConfig AUTO is not served; the guest grows its file system itself."
 PASSWORD = string.ascii_letters + string.digits
 
 
@@ -67,10 +69,20 @@ def delete(call: Call) -> Answer:
     return Answer()
 
 
+def update(call: Call) -> Answer:
+    """Change a server's name, description or host name."""
+    asked = dict(call.body["server"])
+    info = call.cloud.server(call.ids["server_id"], call.caller)
+    if asked.pop("OS-DCF:diskConfig", "MANUAL") == "AUTO":
+        raise Fault(400, AUTO_DISK)
+    call.cloud.edits.update(info.id, call.caller, asked)
+    return Answer({"server": serverview.changed(call, call.cloud.server(info.id, call.caller))})
+
+
 def create(call: Call) -> Answer:
-    """Accept a server."""
+    """Accept a server, or several of a kind."""
     asked = call.body["server"]
-    _one_server(asked)
+    least, most = _counts(asked)
     hints = call.body.get("os:scheduler_hints") or call.body.get("OS-SCH-HNT:scheduler_hints") or {}
     root, image = _root(asked)
     password = asked.get("adminPass") or "".join(secrets.choice(PASSWORD) for _ in range(12))
@@ -90,12 +102,17 @@ def create(call: Call) -> Answer:
         networks=asked.get("networks"),
         security_groups=tuple(groups),
         admin_pass=password,
+        tags=tuple(dict.fromkeys(asked.get("tags") or ())),
+        hostname=asked.get("hostname"),
+        reservation_id=several.reservation_id(),
     )
     try:
-        info = call.cloud.boot(request, call.caller)
+        info = call.cloud.boot_many(request, least, most, call.caller)[0]
     except (NotFound, NotMapped) as error:
         # What a body names and is not there makes the body wrong, not the address.
         raise Fault(400, str(error)) from error
+    if is_true(asked.get("return_reservation_id")):
+        return Answer({"reservation_id": request.reservation_id})
     body = {
         "id": info.id,
         "links": serverview.links(call, "servers", info.id),
@@ -106,12 +123,15 @@ def create(call: Call) -> Answer:
     return Answer({"server": body}, headers={"Location": call.url(f"/servers/{info.id}")})
 
 
-def _one_server(asked: Mapping[str, Any]) -> None:
-    most = int(asked.get("max_count") or asked.get("min_count") or 1)
-    if most > 1 or int(asked.get("min_count") or 1) > 1 or is_true(asked.get("return_reservation_id")):
-        raise Fault(400, "One request makes one server here; ask once for each, without return_reservation_id.")
+def _counts(asked: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many servers are asked for, at least and at most. Raises Fault 400."""
+    least = int(asked.get("min_count") or 1)
+    most = int(asked.get("max_count") or least)
+    if least > most:
+        raise Fault(400, "min_count must be <= max_count")
     if asked.get("OS-DCF:diskConfig") == "AUTO":
-        raise Fault(400, "OS-DCF:diskConfig AUTO is not served; the guest grows its file system itself.")
+        raise Fault(400, AUTO_DISK)
+    return least, most
 
 
 def _root(asked: Mapping[str, Any]) -> tuple[RootDevice | None, str | None]:
@@ -160,5 +180,6 @@ ROUTES = (
     Route("POST", "/servers", create, "servers:create", code=202, body=schemas.create),
     Route("GET", "/servers/detail", detail, "servers:detail", query=schemas.servers_query),
     Route("GET", SERVER, show, "servers:show", query=schemas.no_query),
+    Route("PUT", SERVER, update, "servers:update", body=schemas.update),
     Route("DELETE", SERVER, delete, "servers:delete", code=204),
 )

@@ -5,6 +5,7 @@ import datetime as dt
 import hashlib
 from typing import Any
 
+from bfv.api import addresses
 from bfv.api.call import Call, Json
 from bfv.types import ServerInfo
 from cells.types import Flavor
@@ -50,6 +51,19 @@ def show(call: Call, info: ServerInfo) -> Json:
     return view
 
 
+def changed(call: Call, info: ServerInfo) -> Json:
+    """Return a server as the answer to a change: below 2.75 without what extensions once told."""
+    view = show(call, info)
+    if call.version >= 75:
+        return view
+    named = {"name", "status", "id", "created", "updated", "image", "flavor", "links", "metadata", "hostId", "fault",
+             "tenant_id", "user_id", "accessIPv4", "accessIPv6", "addresses", "progress", "OS-DCF:diskConfig",
+             "locked", "locked_reason", "description", "tags", "trusted_image_certificates",
+             "server_groups"}  # fmt: skip
+    view = {name: value for name, value in view.items() if name in named}
+    return view | {"addresses": addresses.of(info.network_info)}
+
+
 def detail(call: Call, info: ServerInfo) -> Json:
     """Return a server of a list with details."""
     version = call.version
@@ -68,7 +82,7 @@ def detail(call: Call, info: ServerInfo) -> Json:
         "flavor": flavor(call, info.flavor) if info.flavor else {},
         "created": moment(info.created_at),
         "updated": moment(info.updated_at or info.created_at),
-        "addresses": {},
+        "addresses": addresses.of(info.network_info, extended=True),
         "accessIPv4": "",
         "accessIPv6": "",
         "links": links(call, "servers", info.id),
@@ -94,11 +108,11 @@ def detail(call: Call, info: ServerInfo) -> Json:
 def later(version: int, info: ServerInfo) -> Json:
     """Return what younger microversions have brought for everybody."""
     brought: tuple[tuple[int, str, Any], ...] = (
-        (9, "locked", False),
+        (9, "locked", info.locked),
         (19, "description", info.description),
-        (26, "tags", []),
+        (26, "tags", list(info.tags)),
         (63, "trusted_image_certificates", None),
-        (73, "locked_reason", None),
+        (73, "locked_reason", info.locked_reason),
         (90, f"{ATTRIBUTES}hostname", info.hostname),
         (96, "pinned_availability_zone", info.pinned_availability_zone),
     )
@@ -118,7 +132,7 @@ def attributes(version: int, info: ServerInfo) -> Json:
             "hostname": info.hostname,
             "kernel_id": "",
             "ramdisk_id": "",
-            "launch_index": 0,
+            "launch_index": info.launch_index,
             "reservation_id": info.reservation_id,
             "root_device_name": info.root_device_name,
             "user_data": info.user_data,
@@ -172,9 +186,12 @@ def fault(call: Call, info: ServerInfo) -> Json:
 
 def host_id(info: ServerInfo) -> str:
     """Return a name of a server's host that tells nothing but sameness (``nova/utils.py:generate_hostid``)."""
-    if not info.host:
-        return ""
-    return hashlib.sha224((info.project_id + info.host).encode(), usedforsecurity=False).hexdigest()
+    return hash_of_host(info.project_id, info.host or "")
+
+
+def hash_of_host(project_id: str, host: str) -> str:
+    """Return the name that a host has for a project, "" for none."""
+    return hashlib.sha224((project_id + host).encode(), usedforsecurity=False).hexdigest() if host else ""
 
 
 def moment(when: dt.datetime | None) -> str | None:

@@ -75,7 +75,7 @@ def ask(door, golden, servers, image, user):
     path = re.sub(r"(?<=/servers/)[0-9a-f]{8}-[0-9a-f-]{27}", lambda m: m[0] if m[0] == NOWHERE else servers[0],
                   golden["path"])  # fmt: skip
     body = golden["request"]
-    if isinstance(body, dict) and "server" in body:
+    if isinstance(body, dict) and "imageRef" in body.get("server", ()):
         body = {"server": {**body["server"], "imageRef": image}}
         if body["server"]["flavorRef"] == "1":
             body["server"]["flavorRef"] = "tiny"
@@ -85,7 +85,8 @@ def ask(door, golden, servers, image, user):
     return door(golden["method"], url, user=user, version=golden["version"], headers=golden["sent"], **sent)
 
 
-APART = {"servers/delete-again-404", "servers/delete-deleting", "down-refuse/list-2.69", "down-refuse/show-2.69",
+APART = {"servers/delete-again-404", "servers/delete-deleting", "servers/create-multi", "servers/stop-locked-admin",
+         "servers/stop-again-409", "servers/show-deleting", "down-refuse/list-2.69", "down-refuse/show-2.69",
          "down-refuse/show-2.71"}  # fmt: skip
 
 
@@ -96,6 +97,9 @@ def test_answers_are_of_the_shape_of_novas(door, servers, image, name):
     assert answer.status_code == STATUS.get(name, golden["status"]), answer.text
     missing = {header for header in golden["headers"] if header not in answer.headers}
     assert missing == set()
+    if golden["body"] == "NoneType":
+        assert answer.content == b""
+        return
     ours = shape(answer.json())
     if golden["body"].get("servers") == []:
         # Nova was asked in a project without servers.
