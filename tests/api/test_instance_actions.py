@@ -110,14 +110,17 @@ def test_no_secret_is_told_to_anybody(door, asked):
         assert not [secret for secret in SECRETS if any(secret in text for text in texts)]
 
 
-def test_requests_that_share_an_id_are_told_apart_by_their_own(door, asked):
-    server_id, _ = asked
+def test_requests_that_share_an_id_are_told_apart_by_their_own(door, image):
+    server_id = door.boot(image)
+    door.running(server_id)
     shared = {"X-OpenStack-Request-Id": f"req-{uuid.uuid4()}"}
     own = [act(door, server_id, headers=shared, lock=None), act(door, server_id, headers=shared, unlock=None)]
     ids = [answer.headers["x-openstack-request-id"] for answer in own]
     newest = actions(door, server_id, "?limit=2").json()["instanceActions"]
     assert [each["request_id"] for each in newest] == ids[::-1]
     assert actions(door, server_id, f"/{ids[0]}").json()["instanceAction"]["action"] == "lock"
+    door("DELETE", f"/servers/{server_id}")
+    door.gone(server_id)
 
 
 def test_of_a_deleted_server_they_are_told_from_2_21_on_and_to_its_project_alone(door, image):
