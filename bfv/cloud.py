@@ -11,11 +11,12 @@ from typing import Any
 
 from oslo_config import cfg
 
-from bfv import accept, dispatch, limits, lists, power, rebuild, repair, several, spawn, view, zones
+from bfv import accept, createimage, dispatch, limits, lists, power, rebuild, repair, several, spawn, view, zones
 from bfv.drivers.agent import Agent
 from bfv.edits import Edits, check_lock
 from bfv.engine import Engine, Heartbeat, InProcess
-from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused
+from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused, StorageError
+from bfv.job import Job
 from bfv.journal import SLOTS, Intent
 from bfv.limits import Limits
 from bfv.parts import Parts, assemble
@@ -140,6 +141,28 @@ class Cloud:
         intent = self._open("rebuild", mapping, who, {"image": dataclasses.asdict(found)})
         self._start(intent, who)
         return self.server(server_id, who)
+
+    def create_image(self, server_id: str, name: str, metadata: Mapping[str, str] | None = None,
+                     caller: Caller | None = None) -> str:  # fmt: skip
+        """Start to make an image of a server's root volume; return its id: it is queued until it can be booted from.
+
+        Raises Refused, NotFound, Failed, MaybeRunning, CellDown when nothing is left of it, or will be.
+        """
+        who = caller or self._caller()
+        mapping, _, server = self._placed(server_id, who)
+        createimage.check(self.parts, server)
+        intent = self._open("createImage", mapping, who, createimage.request(server, name, metadata or {}))
+        self.parts.rights.keep(intent.id, who)
+        job = Job(self.parts, intent)
+        try:
+            createimage.begin(job)
+        except StorageError as error:
+            # The flow undoes it.
+            job.turn(str(error))
+            raise
+        finally:
+            self._start(intent, who)
+        return str(intent.request["image"]["id"])
 
     def stop(self, server_id: str, caller: Caller | None = None) -> ServerInfo:
         """Start to switch a server off. Raises Refused, NotFound, CellDown when nothing was started."""

@@ -109,7 +109,7 @@ class Edits:
 
     def reset_state(self, server_id: str, who: Caller, state: str) -> None:
         """Write a state of a server, ``active`` or ``error``, over the one it has; the guest is what it is."""
-        self._run("reset state", self._find(server_id, who)[0], who, {"state": state})
+        self._run("resetState", self._find(server_id, who)[0], who, {"state": state})
 
 
 def check_lock(server: Server, who: Caller) -> None:
@@ -132,8 +132,8 @@ def run(parts: Parts, intent: Intent) -> None:
 
 def _write(job: Job, database: Database, server: Server) -> None:
     asked = job.intent.request
-    if job.intent.verb == "reset state":
-        job.step("reset state", f"{server.vm_state} to {asked['state']}")
+    if job.intent.verb == "resetState":
+        job.step("resetState", f"{server.vm_state} to {asked['state']}")
         # nova/api/openstack/compute/admin_actions.py:_reset_state
         servers.update(database, server.uuid, vm_state=asked["state"], task_state=None)
     else:

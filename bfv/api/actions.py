@@ -9,7 +9,7 @@ from bfv.api.schemas import Json, an_object
 from bfv.edits import ADMIN, OWNER
 from bfv.errors import NotFound
 
-REIMAGES, GIVES_REASON = 93, 73
+REIMAGES, GIVES_REASON, TELLS_IMAGE, NO_IMAGE_QUOTA = 93, 73, 45, 39
 
 
 def a_rebuild(version: int) -> Json:
@@ -57,6 +57,12 @@ def a_lock(version: int) -> Json:
 def an_unlock(_version: int) -> Json:
     """Return what the action unlock takes."""
     return an_object(("unlock",), unlock={})
+
+
+def a_create_image(_version: int) -> Json:
+    """Return what the action createImage takes."""
+    words = {"name": schemas.NAME, "metadata": schemas.METADATA}
+    return an_object(("createImage",), createImage=an_object(("name",), **words))
 
 
 def rebuild(call: Call) -> Answer:
@@ -128,12 +134,29 @@ def unlock(call: Call) -> Answer:
     return Answer()
 
 
+def create_image(call: Call) -> Answer:
+    """Start to make an image of a server."""
+    asked, server_id = call.body["createImage"], call.ids["server_id"]
+    metadata = asked.get("metadata", {})
+    info = call.cloud.server(server_id, call.caller)
+    call.policy.check("servers:create_image:allow_volume_backed", call.caller)
+    if call.version < NO_IMAGE_QUOTA:
+        most = call.cloud.limits(call.caller).limits["metadata_items"]
+        if 0 <= most < len(metadata):
+            raise Fault(403, "Image metadata limit exceeded")
+    image_id = call.cloud.create_image(info.id, asked["name"], metadata, call.caller)
+    if call.version >= TELLS_IMAGE:
+        return Answer({"image_id": image_id})
+    return Answer(headers={"Location": f"{call.base}/images/{image_id}"})
+
+
 ACTION = "/servers/{server_id}/action"
 ROUTES = (
     Route("POST", ACTION, rebuild, "servers:rebuild", code=202, body=a_rebuild, action="rebuild"),
     Route("POST", ACTION, start, "servers:start", code=202, body=a_start, action="os-start"),
     Route("POST", ACTION, stop, "servers:stop", code=202, body=a_stop, action="os-stop"),
     Route("POST", ACTION, reboot, "servers:reboot", code=202, body=a_reboot, action="reboot"),
+    Route("POST", ACTION, create_image, "servers:create_image", code=202, body=a_create_image, action="createImage"),
     Route("POST", ACTION, force_delete, "os-deferred-delete:force", code=202, body=a_force_delete,
           action="forceDelete"),
     Route("POST", ACTION, reset_state, "os-admin-actions:reset_state", code=202, body=a_reset_state,

@@ -23,8 +23,6 @@ NAMES = {
     "attach": "attach_volume",
     "detach": "detach_volume",
     "extend": "extend_volume",
-    "create image": "createImage",
-    "reset state": "resetState",
 }
 INTERNAL = {"sweep", "probe"}
 FAULTY = "Error"

@@ -21,6 +21,7 @@ BODIES = {
     "servers:stop": {"os-stop": None},
     "servers:reboot": {"reboot": {"type": "HARD"}},
     "servers:update": {"server": {"name": "y"}},
+    "servers:create_image": {"createImage": {"name": "x"}},
     "os-deferred-delete:force": {"forceDelete": None},
     "os-admin-actions:reset_state": {"os-resetState": {"state": "error"}},
     "os-lock-server:lock": {"lock": None},
