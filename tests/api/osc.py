@@ -19,7 +19,7 @@ def main():
     for line in sys.stdin:
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            command = shell.OpenStackShell(stdin=io.StringIO(), stdout=out, stderr=err)
+            command = shell.OpenStackShell()
             try:
                 code = command.run(json.loads(line))
             except SystemExit as error:
