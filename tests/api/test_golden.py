@@ -10,6 +10,10 @@ import re
 from pathlib import Path
 
 import pytest
+import requests
+
+from cells import servers as rows
+from tests import sites
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
 NOWHERE = "00000000-dead-4eef-8000-000000000000"
@@ -127,6 +131,32 @@ def test_a_delete_is_answered_as_nova_does_while_it_runs_and_afterwards(door, im
         answer = door("DELETE", f"/servers/{made}", version=GOLDEN[name]["version"])
         assert answer.status_code == GOLDEN[name]["status"], answer.text
         assert {"OpenStack-API-Version", "X-OpenStack-Nova-API-Version"} <= answer.headers.keys()
+
+
+def same(name, answer):
+    """Assert that an answer is what nova's was."""
+    golden = GOLDEN[name]
+    assert answer.status_code == golden["status"], answer.text
+    assert {header for header in golden["headers"] if header not in answer.headers} == set()
+    assert set(differences(golden["body"], shape(answer.json()))) == DIFFERENT.get(name, set())
+
+
+def test_a_locked_and_a_busy_server_are_told_as_nova_does(door, site, image):
+    made = door.boot(image)
+    door.running(made)
+    act = lambda version, **body: door("POST", f"/servers/{made}/action", body, version=version)  # noqa: E731
+    assert act("2.69", lock=None).status_code == 202
+    same("servers/stop-locked-admin", act("2.69", **{"os-stop": None}))
+    assert act("2.69", unlock=None).status_code == 202
+    rule = {"kind": "late", "method": "DELETE", "path": "/attachments/", "seconds": 1.0}
+    requests.post(f"{site.control_url}/faults", json=rule, timeout=10).raise_for_status()
+    assert door("DELETE", f"/servers/{made}").status_code == 204
+    same("servers/show-deleting", door("GET", f"/servers/{made}", version="2.69"))
+    database = door.cloud.parts.cells.of(door.cloud.parts.registry.find_mapping(made).cell)
+    sites.until(lambda: rows.get(database, made).task_state == "deleting", 10)
+    same("servers/stop-again-409", act("2.69", **{"os-stop": None}))
+    requests.delete(f"{site.control_url}/faults", timeout=10)
+    door.gone(made)
 
 
 def test_the_comparison_sees_what_differs():
