@@ -5,7 +5,8 @@ from bfv.api import schemas, serverview
 from bfv.api.call import Answer, Call, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import is_true
-from bfv.api.schemas import Json, an_object
+from bfv.api.serverview import known
+from bfv.api.shapes import Json, object_of
 from bfv.edits import ADMIN, OWNER
 from bfv.errors import NotFound
 
@@ -16,53 +17,53 @@ def a_rebuild(version: int) -> Json:
     """Return what the action rebuild takes."""
     # Rebuilding a root volume is what 2.93 brought; what came before is refused whatever it says.
     words = {"imageRef": schemas.UUID, "preserve_ephemeral": schemas.BOOLEAN, "OS-DCF:diskConfig": schemas.DISK_CONFIG}
-    return an_object(("rebuild",), rebuild={**an_object(("imageRef",), **words), "additionalProperties": version < 93})
+    return object_of(("rebuild",), rebuild={**object_of(("imageRef",), **words), "additionalProperties": version < 93})
 
 
 def a_start(_version: int) -> Json:
     """Return what the action os-start takes: anything, as in nova."""
-    return an_object(("os-start",), **{"os-start": {}})
+    return object_of(("os-start",), **{"os-start": {}})
 
 
 def a_stop(_version: int) -> Json:
     """Return what the action os-stop takes: anything, as in nova."""
-    return an_object(("os-stop",), **{"os-stop": {}})
+    return object_of(("os-stop",), **{"os-stop": {}})
 
 
 def a_reboot(_version: int) -> Json:
     """Return what the action reboot takes."""
     kind = {"type": "string", "enum": ["HARD", "Hard", "hard", "SOFT", "Soft", "soft"]}
-    return an_object(("reboot",), reboot=an_object(("type",), type=kind))
+    return object_of(("reboot",), reboot=object_of(("type",), type=kind))
 
 
 def a_force_delete(_version: int) -> Json:
     """Return what the action forceDelete takes."""
-    return an_object(("forceDelete",), forceDelete={})
+    return object_of(("forceDelete",), forceDelete={})
 
 
 def a_reset_state(_version: int) -> Json:
     """Return what the action os-resetState takes."""
     state = {"type": "string", "enum": ["active", "error"]}
-    return an_object(("os-resetState",), **{"os-resetState": an_object(("state",), state=state)})
+    return object_of(("os-resetState",), **{"os-resetState": object_of(("state",), state=state)})
 
 
 def a_lock(version: int) -> Json:
     """Return what the action lock takes: from 2.73 on why, too."""
     if version < GIVES_REASON:
-        return an_object(("lock",), lock={})
+        return object_of(("lock",), lock={})
     reason = {"type": "string", "minLength": 1, "maxLength": 255}
-    return an_object(("lock",), lock={**an_object(locked_reason=reason), "type": ["object", "null"]})
+    return object_of(("lock",), lock={**object_of(locked_reason=reason), "type": ["object", "null"]})
 
 
 def an_unlock(_version: int) -> Json:
     """Return what the action unlock takes."""
-    return an_object(("unlock",), unlock={})
+    return object_of(("unlock",), unlock={})
 
 
 def a_create_image(_version: int) -> Json:
     """Return what the action createImage takes."""
     words = {"name": schemas.NAME, "metadata": schemas.METADATA}
-    return an_object(("createImage",), createImage=an_object(("name",), **words))
+    return object_of(("createImage",), createImage=object_of(("name",), **words))
 
 
 def rebuild(call: Call) -> Answer:
@@ -126,7 +127,7 @@ def lock(call: Call) -> Answer:
 
 def unlock(call: Call) -> Answer:
     """Unlock a server; one that somebody else has locked, if the policy lets the caller."""
-    info = call.cloud.server(call.ids["server_id"], call.caller)
+    info = known(call)
     expected = OWNER if info.project_id == call.caller.project_id else ADMIN
     if info.locked_by not in (None, expected):
         call.policy.check("os-lock-server:unlock:unlock_override", call.caller)
@@ -136,9 +137,8 @@ def unlock(call: Call) -> Answer:
 
 def create_image(call: Call) -> Answer:
     """Start to make an image of a server."""
-    asked, server_id = call.body["createImage"], call.ids["server_id"]
+    asked, info = call.body["createImage"], known(call)
     metadata = asked.get("metadata", {})
-    info = call.cloud.server(server_id, call.caller)
     call.policy.check("servers:create_image:allow_volume_backed", call.caller)
     if call.version < NO_IMAGE_QUOTA:
         most = call.cloud.limits(call.caller).limits["metadata_items"]

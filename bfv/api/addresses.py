@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server's addresses, as whoever plugged it wrote them into nova's table (``nova/api/openstack/compute/ips.py``)."""
+"""A server's addresses, as whoever plugged it wrote them into nova's table (``instance_info_caches``)."""
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
-from bfv.api import schemas
-from bfv.api.call import Answer, Call, Json, Route
-from bfv.api.faults import Fault
+from bfv.api.call import Json
 
 NONE = "[]"
 
@@ -39,22 +37,3 @@ def _address(ip: Json, port: Json, extended: bool) -> Json:
     if extended:
         shown |= {"OS-EXT-IPS:type": ip.get("type"), "OS-EXT-IPS-MAC:mac_addr": port.get("address")}
     return shown
-
-
-def index(call: Call) -> Answer:
-    """List a server's addresses."""
-    return Answer({"addresses": of(call.cloud.server(call.ids["server_id"], call.caller).network_info)})
-
-
-def show(call: Call) -> Answer:
-    """Show a server's addresses in one network."""
-    found, label = of(call.cloud.server(call.ids["server_id"], call.caller).network_info), call.ids["network_label"]
-    if label not in found:
-        raise Fault(404, "Instance is not a member of specified network")
-    return Answer({label: found[label]})
-
-
-ROUTES = (
-    Route("GET", "/servers/{server_id}/ips", index, "ips:index", query=schemas.no_query),
-    Route("GET", "/servers/{server_id}/ips/{network_label}", show, "ips:show", query=schemas.no_query),
-)

@@ -11,7 +11,8 @@ from bfv.api import schemas
 from bfv.api.call import Answer, Call, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import is_true, page_limit
-from bfv.api.schemas import Json, an_object
+from bfv.api.serverview import known
+from bfv.api.shapes import Json, object_of
 from bfv.types import ServerInfo
 from cells.types import BlockDevice
 
@@ -28,12 +29,12 @@ def changes(version: int) -> Json:
     if version >= UPDATES:
         words |= {"device": DEVICE, "tag": schemas.TAG, "delete_on_termination": schemas.BOOLEAN,
                   "serverId": schemas.UUID, "id": schemas.UUID}  # fmt: skip
-    return an_object(("volumeAttachment",), volumeAttachment=an_object(("volumeId",), **words))
+    return object_of(("volumeAttachment",), volumeAttachment=object_of(("volumeId",), **words))
 
 
 def index(call: Call) -> Answer:
     """List a server's volumes."""
-    info = call.cloud.server(call.ids["server_id"], call.caller)
+    info = known(call)
     start, limit = int(call.asked("offset") or 0), page_limit(call)
     found = [view(call.version, info, each) for each in _bound(call.version, info)]
     return Answer({"volumeAttachments": found[start : start + limit]})
@@ -41,14 +42,14 @@ def index(call: Call) -> Answer:
 
 def show(call: Call) -> Answer:
     """Show one of a server's volumes."""
-    info = call.cloud.server(call.ids["server_id"], call.caller)
+    info = known(call)
     return Answer({"volumeAttachment": view(call.version, info, _one(call, info))})
 
 
 def update(call: Call) -> Answer:
     """Say whether a volume is deleted with its server."""
     asked, volume_id = call.body["volumeAttachment"], call.ids["volume_id"]
-    info = call.cloud.server(call.ids["server_id"], call.caller)
+    info = known(call)
     if call.version < UPDATES or asked["volumeId"] != volume_id:
         call.policy.check(f"{RULE}:swap", call.caller)
         raise Fault(501, "Another volume cannot be put in the place of one; attach it beside.")

@@ -6,6 +6,7 @@ did. So it is there while the server's cell is down, too.
 """
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 from bfv.api import schemas
@@ -13,6 +14,7 @@ from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import next_link, page_limit
 from bfv.api.serverview import hash_of_host
+from bfv.api.shapes import query_of
 from bfv.journal import FAILED, Intent, Step
 
 RULE = "os-instance-actions"
@@ -28,14 +30,14 @@ INTERNAL = {"sweep", "probe"}
 FAULTY = "Error"
 
 
-def listed(version: int) -> schemas.Json:
+def listed(version: int) -> Mapping[str, Any]:
     """Return what the query of a list takes: pages from 2.58 on, and what it does not know is refused from then on."""
     names: dict[str, Any] = {}
     if version >= PAGED:
         names = {**schemas.PAGE, "changes-since": schemas.ASKED_TIME}
     if version >= UNTIL:
         names["changes-before"] = schemas.ASKED_TIME
-    return {**schemas.a_query(**names)(version), "additionalProperties": version < PAGED}
+    return {**query_of(**names)(version), "additionalProperties": version < PAGED}
 
 
 def index(call: Call) -> Answer:

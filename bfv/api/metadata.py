@@ -6,19 +6,20 @@ from collections.abc import Callable, Mapping
 from bfv.api import schemas
 from bfv.api.call import Answer, Call, Route
 from bfv.api.faults import Fault
-from bfv.api.schemas import Json, an_object
+from bfv.api.serverview import known
+from bfv.api.shapes import Json, object_of
 
 UPDATE, DELETE = "update metadata", "delete metadata"
 
 
 def items(_version: int) -> Json:
     """Return what adding to metadata, and replacing it, takes."""
-    return an_object(("metadata",), metadata=schemas.METADATA)
+    return object_of(("metadata",), metadata=schemas.METADATA)
 
 
 def item(_version: int) -> Json:
     """Return what writing one item takes."""
-    return an_object(("meta",), meta={**schemas.METADATA, "minProperties": 1, "maxProperties": 1})
+    return object_of(("meta",), meta={**schemas.METADATA, "minProperties": 1, "maxProperties": 1})
 
 
 def index(call: Call) -> Answer:
@@ -69,7 +70,7 @@ def delete(call: Call) -> Answer:
 
 
 def _of(call: Call) -> Mapping[str, str]:
-    return call.cloud.server(call.ids["server_id"], call.caller).metadata
+    return known(call).metadata
 
 
 def _write(call: Call, what: str, change: Callable[[dict[str, str]], Mapping[str, str]]) -> dict[str, str]:

@@ -10,8 +10,8 @@ from typing import Any
 from oslo_config import cfg
 from oslo_policy import policy
 
-from bfv.api.checks import ADMIN, ANYBODY, MEMBER, READER, SERVICE
 from bfv.api.faults import Fault
+from bfv.api.roles import ADMIN, ANYBODY, MEMBER, READER, SERVICE
 from bfv.api.serverrules import SERVER_RULES
 from bfv.types import Caller
 

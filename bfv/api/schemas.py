@@ -5,10 +5,11 @@
 serve is in none, so it is refused by its name, as what nobody knows: nothing that is asked for is left out in silence.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-Json = Mapping[str, Any]
+from bfv.api.shapes import Json
+from bfv.api.shapes import object_of as _object
+from bfv.api.shapes import query_of as _query
 
 # nova/api/validation/parameter_types.py: printable, and no blank at either end.
 NAME = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^(?![\s])[^\x00-\x1f\x7f]*(?<!\s)$"}
@@ -36,11 +37,6 @@ DISK_CONFIG = {"type": "string", "enum": ["AUTO", "MANUAL"]}
 HINTS = {"type": "object", "properties": {"group": UUID}, "additionalProperties": False}
 
 
-def an_object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    """Return the schema of an object that has these properties and no others."""
-    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
-
-
 def _network(version: int) -> Json:
     properties: dict[str, Any] = {
         "uuid": UUID,
@@ -49,7 +45,7 @@ def _network(version: int) -> Json:
     }
     if version == 32 or version >= 42:
         properties["tag"] = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": "^[^,/]*$"}
-    return an_object(**properties)
+    return _object(**properties)
 
 
 def _device(version: int) -> Json:
@@ -63,7 +59,7 @@ def _device(version: int) -> Json:
     }
     if version >= 67:
         properties["volume_type"] = {"type": ["string", "null"], "minLength": 0, "maxLength": 255}
-    return an_object(**properties)
+    return _object(**properties)
 
 
 def create(version: int) -> Json:
@@ -86,7 +82,7 @@ def create(version: int) -> Json:
         "min_count": COUNT,
         "max_count": COUNT,
         "return_reservation_id": BOOLEAN,
-        "security_groups": {"type": "array", "items": an_object(name={"type": "string", "minLength": 1,
+        "security_groups": {"type": "array", "items": _object(name={"type": "string", "minLength": 1,
                                                                     "maxLength": 255})},
         "user_data": USER_DATA,
     }  # fmt: skip
@@ -96,9 +92,9 @@ def create(version: int) -> Json:
         properties["tags"] = {"type": "array", "items": TAG, "maxItems": 50}
     if version >= 90:
         properties["hostname"] = FQDN if version >= 94 else HOSTNAME
-    server = an_object(("name", "flavorRef", *(["networks"] if version >= 37 else [])), **properties)
+    server = _object(("name", "flavorRef", *(["networks"] if version >= 37 else [])), **properties)
     hints = {"os:scheduler_hints": HINTS, "OS-SCH-HNT:scheduler_hints": HINTS}
-    return an_object(("server",), server=server, **hints)
+    return _object(("server",), server=server, **hints)
 
 
 def update(version: int) -> Json:
@@ -108,7 +104,7 @@ def update(version: int) -> Json:
         properties["description"] = DESCRIPTION
     if version >= 90:
         properties["hostname"] = FQDN if version >= 94 else HOSTNAME
-    return an_object(("server",), server=an_object(**properties))
+    return _object(("server",), server=_object(**properties))
 
 
 def no_body(_version: int) -> Json:
@@ -121,28 +117,14 @@ def external_events(version: int) -> Json:
     names = ["network-changed", "network-vif-plugged", "network-vif-unplugged", "network-vif-deleted"]
     names += ["volume-extended"] * (version >= 51) + ["power-update"] * (version >= 76)
     names += ["accelerator-request-bound"] * (version >= 82) + ["volume-reimaged"] * (version >= 93)
-    event = an_object(
+    event = _object(
         ("server_uuid", "name"),
         server_uuid=UUID,
         name={"type": "string", "enum": names},
         status={"type": "string", "enum": ["failed", "completed", "in-progress"]},
         tag={"type": "string", "minLength": 1, "maxLength": 255},
     )
-    return an_object(("events",), events={"type": "array", "minItems": 1, "items": event})
-
-
-def _many(value: Any) -> Json:
-    return {"type": "array", "items": value}
-
-
-def a_query(**names: Any) -> Callable[[int], Json]:
-    """Return a query's schema: what it does not know is ignored, as in nova, until 2.74."""
-
-    def schema(version: int) -> Json:
-        properties = {name: _many(value) for name, value in names.items()}
-        return {"type": "object", "properties": properties, "additionalProperties": version < 75}
-
-    return schema
+    return _object(("events",), events={"type": "array", "minItems": 1, "items": event})
 
 
 TEXT = {"type": "string"}
@@ -156,9 +138,9 @@ FILTERS = ("access_ip_v4", "access_ip_v6", "auto_disk_config", "availability_zon
            "locked_by", "name", "node", "not-tags", "not-tags-any", "power_state", "progress", "project_id",
            "reservation_id", "root_device_name", "soft_deleted", "status", "tags", "tags-any", "task_state",
            "tenant_id", "terminated_at", "user_id", "uuid", "vm_state")  # fmt: skip
-no_query = a_query()
-pages_query = a_query(limit=NUMBER, offset=NUMBER)
-servers_query = a_query(
+no_query = _query()
+pages_query = _query(limit=NUMBER, offset=NUMBER)
+servers_query = _query(
     all_tenants=TEXT,
     sort_key=TEXT,
     sort_dir=TEXT,
@@ -166,7 +148,7 @@ servers_query = a_query(
     **{"changes-since": ASKED_TIME, "changes-before": ASKED_TIME},
     **dict.fromkeys(FILTERS, TEXT),
 )
-flavors_query = a_query(
+flavors_query = _query(
     is_public=TEXT,
     minRam=NUMBER,
     minDisk=NUMBER,
@@ -175,4 +157,4 @@ flavors_query = a_query(
     sort_dir={"type": "string", "enum": ["asc", "desc"]},
     **PAGE,
 )  # fmt: skip
-limits_query = a_query(reserved=TEXT, tenant_id=TEXT)
+limits_query = _query(reserved=TEXT, tenant_id=TEXT)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of what is done to a server that exists: nova's names and defaults (``nova/policies/``)."""
 
-from bfv.api.checks import ADMIN, MEMBER, READER, SERVICE
+from bfv.api.roles import ADMIN, MEMBER, READER, SERVICE
 
 SERVER, ACTION = "/servers/{server_id}", "/servers/{server_id}/action"
 METADATA, TAGS = f"{SERVER}/metadata", f"{SERVER}/tags"

@@ -71,8 +71,7 @@ def delete(call: Call) -> Answer:
 
 def update(call: Call) -> Answer:
     """Change a server's name, description or host name."""
-    asked = dict(call.body["server"])
-    info = call.cloud.server(call.ids["server_id"], call.caller)
+    asked, info = dict(call.body["server"]), serverview.known(call)
     if asked.pop("OS-DCF:diskConfig", "MANUAL") == "AUTO":
         raise Fault(400, AUTO_DISK)
     call.cloud.edits.update(info.id, call.caller, asked)

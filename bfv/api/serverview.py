@@ -7,6 +7,7 @@ from typing import Any
 
 from bfv.api import addresses
 from bfv.api.call import Call, Json
+from bfv.errors import CellDown
 from bfv.types import ServerInfo
 from cells.types import Flavor
 
@@ -26,6 +27,17 @@ def links(call: Call, kind: str, key: str) -> list[Json]:
 def is_unknown(info: ServerInfo) -> bool:
     """Return whether this is all that is known of a server while its cell is down (nova's partial records, 2.69)."""
     return info.status == "UNKNOWN" and not info.vm_state
+
+
+def known(call: Call) -> ServerInfo:
+    """Return the server of a call whose cell tells of it. Raises NotFound, CellDown for one of which it would have to.
+
+    What only the cell knows is never told as nothing: cinder takes that for a no (``bfv.api.attachments``).
+    """
+    info = call.cloud.server(call.ids["server_id"], call.caller)
+    if is_unknown(info):
+        raise CellDown(info.cell or "", "it alone knows what is asked of its servers")
+    return info
 
 
 def basic(call: Call, info: ServerInfo) -> Json:

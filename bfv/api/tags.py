@@ -7,7 +7,8 @@ from urllib.parse import quote
 from bfv.api import bodies, schemas
 from bfv.api.call import Answer, Call, Route
 from bfv.api.faults import Fault
-from bfv.api.schemas import Json, an_object
+from bfv.api.serverview import known
+from bfv.api.shapes import Json, object_of
 from bfv.edits import MAX_TAGS
 
 SINCE, CREATED, THERE = 26, 201, 204
@@ -15,7 +16,7 @@ SINCE, CREATED, THERE = 26, 201, 204
 
 def several(_version: int) -> Json:
     """Return what replacing a server's tags takes."""
-    return an_object(("tags",), tags={"type": "array", "items": schemas.TAG, "maxItems": MAX_TAGS})
+    return object_of(("tags",), tags={"type": "array", "items": schemas.TAG, "maxItems": MAX_TAGS})
 
 
 def a_tag(_version: int) -> Json:
@@ -82,7 +83,7 @@ def delete_all(call: Call) -> Answer:
 
 
 def _of(call: Call) -> tuple[str, ...]:
-    return call.cloud.server(call.ids["server_id"], call.caller).tags
+    return known(call).tags
 
 
 def _write(call: Call, what: str, change: Callable[[frozenset[str]], Collection[str]]) -> list[str]:

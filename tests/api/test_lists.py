@@ -103,6 +103,20 @@ def lost(site, tmp_path_factory, image):
         door.gone(made)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("GET", "/metadata", None), ("GET", "/tags", None), ("GET", "/ips", None), ("GET", "/os-volume_attachments", None),
+     ("GET", "/os-volume_attachments/x", None), ("PUT", "", {"server": {"name": "x"}}), ("PUT", "/tags/x", None),
+     ("POST", "/metadata", {"metadata": {}}), ("POST", "/action", {"lock": None}),
+     ("POST", "/action", {"unlock": None}),     ("POST", "/action", {"createImage": {"name": "x"}}), ("POST", "/action", {"forceDelete": None})],
+)  # fmt: skip
+def test_what_only_its_cell_knows_of_it_is_never_told_as_nothing(lost, method, path, body):
+    door, made, _ = lost
+    answer = door(method, f"/servers/{made}{path}", body, version="2.96")
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+
+
 def test_what_is_asked_of_a_server_there_is_503_and_the_cells_name_is_for_admins(lost, image):
     door, made, cell = lost
     for user in ("demo", "admin"):
