@@ -9,6 +9,7 @@ from bfv.api import addresses
 from bfv.api.call import Call, Json
 from bfv.errors import CellDown
 from bfv.types import ServerInfo
+from cells import groups
 from cells.types import Flavor
 
 PROGRESS = {"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING"}
@@ -59,7 +60,7 @@ def show(call: Call, info: ServerInfo) -> Json:
             "user_id": info.user_id or "UNKNOWN",
         }
     if call.version >= 71:
-        view["server_groups"] = []
+        view["server_groups"] = groups.of_server(call.cloud.parts.api, info.id)
     return view
 
 

@@ -108,7 +108,8 @@ def lost(site, tmp_path_factory, image):
     [("GET", "/metadata", None), ("GET", "/tags", None), ("GET", "/ips", None), ("GET", "/os-volume_attachments", None),
      ("GET", "/os-volume_attachments/x", None), ("PUT", "", {"server": {"name": "x"}}), ("PUT", "/tags/x", None),
      ("POST", "/metadata", {"metadata": {}}), ("POST", "/action", {"lock": None}),
-     ("POST", "/action", {"unlock": None}),     ("POST", "/action", {"createImage": {"name": "x"}}), ("POST", "/action", {"forceDelete": None})],
+     ("POST", "/action", {"unlock": None}), ("POST", "/action", {"createImage": {"name": "x"}}),
+     ("POST", "/action", {"forceDelete": None})],
 )  # fmt: skip
 def test_what_only_its_cell_knows_of_it_is_never_told_as_nothing(lost, method, path, body):
     door, made, _ = lost

@@ -4,6 +4,7 @@
 import pytest
 import requests
 
+from bfv import groups
 from tests.api.conftest import opened, world_with_hosts
 from tests.api.test_golden import differences, shape
 from tests.api.test_lists import GOLDEN
@@ -47,6 +48,19 @@ def test_many_are_made_by_one_request_with_names_of_their_own(own, image):
     assert {each["OS-EXT-SRV-ATTR:launch_index"] for each in seen} == {0, 1, 2}
     volumes = {volume["id"] for each in seen for volume in each["os-extended-volumes:volumes_attached"]}
     assert len(volumes) == 3
+
+
+def test_servers_of_a_group_are_kept_apart_and_tell_their_group(own, image):
+    caller = own.site.caller("demo")
+    group = groups.create(own.cloud.parts, caller.project_id, caller.user_id, "apart", "anti-affinity").uuid
+    server = {"name": "many", "imageRef": image, "flavorRef": "tiny", "networks": "none"}
+    body = {"server": {**server, "min_count": 2}, "os:scheduler_hints": {"group": group}}
+    assert own("POST", "/servers", body, version="2.96").status_code == 202
+    found = listed(own)
+    for each in found:
+        assert own.running(each["id"])["server_groups"] == [group]
+    hosts = {own.show(each["id"], user="admin")["OS-EXT-SRV-ATTR:host"] for each in found}
+    assert len(hosts) == len(found) == 2
 
 
 def test_as_many_as_the_quota_leaves_are_made_or_none(own, image):
