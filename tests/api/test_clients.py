@@ -146,7 +146,7 @@ def test_the_openstack_command_does_all_to_a_server_that_it_offers(command, door
 def test_the_openstack_command_makes_several_servers_at_once(command, door, image):
     words = ("--flavor", "tiny", "--image", image, "--no-network", "--min", "2", "--max", "3")
     command("server", "create", *words, "several")
-    found = [row for row in command("server", "list", as_json=True) if row["Name"].startswith("several")]
+    found = command("server", "list", "--name", "several", as_json=True)
     assert {row["Name"] for row in found} == {"several-1", "several-2", "several-3"}
     for row in found:
         door.running(row["ID"])

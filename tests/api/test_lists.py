@@ -88,6 +88,34 @@ def test_pages_of_a_filtered_list_lead_on_with_the_filter(door, pair):
     assert [each["id"] for each in first["servers"] + second["servers"]] == pair[::-1]
 
 
+@pytest.fixture
+def building(site, door, image):
+    """Two servers of demo's that are built for as long as the test runs."""
+    with site.silent("cell1"), site.silent("cell2"):
+        made = [door.boot(image, name=f"new-{letter}", tags=["fresh"]) for letter in "ab"]
+        yield
+    for server_id in made:
+        door.running(server_id)
+        door("DELETE", f"/servers/{server_id}")
+        door.gone(server_id)
+
+
+def test_servers_that_no_cell_has_yet_are_in_filtered_lists_and_before_all_others(door, pair, building):
+    assert names(door, "name=new") == ["new-b", "new-a"]
+    assert names(door, "name=^NEW-A$&status=BUILD") == ["new-a"]
+    assert names(door, "status=ACTIVE&name=new") == names(door, "name=new&tags=nosuch") == []
+    assert names(door, "tags=fresh&flavor=tiny&vm_state=building&locked=false") == ["new-b", "new-a"]
+    assert names(door, "not-tags=fresh&name=new") == names(door, "changes-before=2026-01-01T00:00:00Z&name=new") == []
+    assert names(door, "sort_key=display_name&sort_dir=asc") == ["new-b", "new-a", "list-a", "list-b"]
+    assert door("GET", "/servers?name=(", version="2.96").status_code == 400
+    seen, url = [], f"{door.url}/servers?name=new|list&limit=1"
+    while url:
+        page = door("GET", url, version="2.96").json()
+        seen += [each["name"] for each in page["servers"]]
+        url = page.get("servers_links", [{}])[0].get("href")
+    assert seen == ["new-b", "new-a", "list-b", "list-a"]
+
+
 @pytest.fixture(scope="module")
 def lost(site, tmp_path_factory, image):
     """A server in a cell that is down, and the door to it."""
