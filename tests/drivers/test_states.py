@@ -28,7 +28,7 @@ TABLE = {
     "createImage": ("active stopped paused suspended", "", "image_snapshot", {}),
 }
 TASKS = (None, "spawning", "powering-off", "powering-on", "rebooting", "rebooting_hard", "reboot_pending",
-         "reboot_started", "rebuilding", "rebuild_spawning", "deleting", "resize_prep")  # fmt: skip
+         "reboot_started", "rebuilding", "rebuild_spawning", "image_snapshot", "deleting", "resize_prep")  # fmt: skip
 
 
 def allowed(verb, vm_state, task_state):
