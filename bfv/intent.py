@@ -9,8 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-# These change the same attachments or the same guest: while one of them is open, none of the others may begin.
-SLOTS = dict.fromkeys(("connect", "disconnect", "rebuild", "stop", "start", "reboot"), "change")
+# These change the same attachments, the same guest or the same bytes, or look at them: while one of them is open, none
+# of the others may begin.
+SLOTS = dict.fromkeys(("connect", "disconnect", "rebuild", "stop", "start", "reboot", "createImage"), "change")
 FORWARD, UNWINDING, DONE, FAILED, CANCELLED = "forward", "unwinding", "done", "failed", "cancelled"
 
 
