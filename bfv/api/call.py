@@ -31,6 +31,10 @@ class Call:
         """Return whether the policy lets the caller do something beside the call itself."""
         return self.policy.allows(rule, self.caller)
 
+    def check(self, rule: str, **whose: str) -> None:
+        """Raise Fault 403 unless the policy lets the caller do it to what is of a ``project_id`` or a ``user_id``."""
+        self.policy.check(rule, self.caller, **whose)
+
     @property
     def is_admin(self) -> bool:
         """Whether the caller is an admin."""

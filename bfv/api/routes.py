@@ -1,7 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API as data: each call with its policy, its schemas and its microversions."""
 
-from bfv.api import about, events, flavors, schemas, servers
+from bfv.api import (
+    about,
+    aggregates,
+    events,
+    extras,
+    flavoradmin,
+    flavors,
+    hypervisors,
+    keypairs,
+    quotasets,
+    schemas,
+    servergroups,
+    servers,
+    services,
+    zonedetail,
+)
 from bfv.api.call import Route
 
 SERVER, FLAVOR = "/servers/{server_id}", "/flavors/{flavor_id}"
@@ -28,4 +43,13 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/extensions", about.extensions, "extensions", query=schemas.no_query),
     Route("POST", "/os-server-external-events", events.create, "os-server-external-events:create",
           body=schemas.external_events),
+    *aggregates.ROUTES,
+    *extras.ROUTES,
+    *flavoradmin.ROUTES,
+    *hypervisors.ROUTES,
+    *keypairs.ROUTES,
+    *quotasets.ROUTES,
+    *servergroups.ROUTES,
+    *services.ROUTES,
+    *zonedetail.ROUTES,
 )  # fmt: skip

@@ -5,10 +5,11 @@
 serve is in none, so it is refused by its name, as what nobody knows: nothing that is asked for is left out in silence.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-Json = Mapping[str, Any]
+from bfv.api.shapes import Json
+from bfv.api.shapes import object_of as _object
+from bfv.api.shapes import query_of as _query
 
 # nova/api/validation/parameter_types.py: printable, and no blank at either end.
 NAME = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^(?![\s])[^\x00-\x1f\x7f]*(?<!\s)$"}
@@ -27,10 +28,6 @@ USER_DATA = {"type": ["string", "null"], "maxLength": 65535, "pattern": r"^[A-Za
 KEY_NAME = {"type": ["string", "null"], "minLength": 1, "maxLength": 255}
 DISK_CONFIG = {"type": "string", "enum": ["AUTO", "MANUAL"]}
 HINTS = {"type": "object", "properties": {"group": UUID}, "additionalProperties": False}
-
-
-def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
 def _network(version: int) -> Json:
@@ -125,20 +122,6 @@ def external_events(version: int) -> Json:
         tag={"type": "string", "minLength": 1, "maxLength": 255},
     )
     return _object(("events",), events={"type": "array", "minItems": 1, "items": event})
-
-
-def _many(value: Any) -> Json:
-    return {"type": "array", "items": value}
-
-
-def _query(**names: Any) -> Callable[[int], Json]:
-    """Return a query's schema: what it does not know is ignored, as in nova, until 2.74."""
-
-    def schema(version: int) -> Json:
-        properties = {name: _many(value) for name, value in names.items()}
-        return {"type": "object", "properties": properties, "additionalProperties": version < 75}
-
-    return schema
 
 
 TEXT = {"type": "string"}
