@@ -60,6 +60,7 @@ ADMIN_RULES: tuple[Rule, ...] = (
      (("POST", f"{FLAVOR}/action (removeTenantAccess)"),)),
     ("os-availability-zone:detail", ADMIN, "List availability zones with their hosts.",
      (("GET", "/os-availability-zone/detail"),)),
+    ("bfv:openapi", ANYBODY, "See the API as an OpenAPI document.", (("GET", "/bfv/openapi"),)),
     ("bfv:servers:decision", READER, "See how a server was placed and made.", (("GET", f"{OF_SERVER}/decision"),)),
     ("bfv:servers:connect", SERVICE, "Connect a host to a server's volumes.", (("POST", f"{OF_SERVER}/connect"),)),
     ("bfv:servers:disconnect", SERVICE, "Have a host let go of them.", (("POST", f"{OF_SERVER}/disconnect"),)),

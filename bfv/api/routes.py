@@ -10,6 +10,7 @@ from bfv.api import (
     flavors,
     hypervisors,
     keypairs,
+    openapi,
     quotasets,
     schemas,
     servergroups,
@@ -17,11 +18,17 @@ from bfv.api import (
     services,
     zonedetail,
 )
-from bfv.api.call import Route
+from bfv.api.call import Answer, Call, Route
 
 SERVER, FLAVOR = "/servers/{server_id}", "/flavors/{flavor_id}"
 ACTION = f"{SERVER}/action"
 SPECS = "os-flavor-extra-specs"
+
+
+def describe(call: Call) -> Answer:
+    """Return this API in the microversion asked for, as an OpenAPI document."""
+    return Answer(openapi.document(ROUTES, call.version))
+
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/servers", servers.index, "servers:index", query=schemas.servers_query),
@@ -52,4 +59,5 @@ ROUTES: tuple[Route, ...] = (
     *servergroups.ROUTES,
     *services.ROUTES,
     *zonedetail.ROUTES,
+    Route("GET", "/bfv/openapi", describe, "bfv:openapi", query=schemas.no_query),
 )  # fmt: skip
