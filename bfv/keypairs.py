@@ -1,39 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Key pairs of users: made or imported, with the fingerprints that nova shows (``nova/crypto.py``)."""
+"""Key pairs of users: how many they may have, and the key that a server gets by its name."""
 
-import base64
-import datetime as dt
-import hashlib
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import pkcs12
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+import dataclasses
 
 from bfv.errors import BadRequest, OverQuota
 from bfv.parts import Parts
-from bfv.types import Caller
+from bfv.types import BootRequest, Caller
 from cells import keypairs, limits
 from cells.keypairs import KeyPair
 
-SSH, X509 = "ssh", "x509"
-BITS, DAYS = 2048, 3650
-# What TEXT of MySQL holds.
-LONGEST = 65535
-USER_PRINCIPAL = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+# A server's key stands in the journal, whose texts end at 64 KiB on MySQL; one of 16384 bits has 3.
+LONGEST = 16 << 10
 
 
-def add(parts: Parts, caller: Caller, user_id: str, name: str, kind: str, public_key: str) -> KeyPair:
-    """Import a user's public key, or with x509 a certificate. Raises BadRequest, OverQuota, Exists, CellDown.
+def add(parts: Parts, caller: Caller, user_id: str, name: str, kind: str, fingerprint: str, public_key: str
+        ) -> KeyPair:  # fmt: skip
+    """Write a user's public key, or with x509 a certificate. Raises BadRequest, OverQuota, Exists, CellDown.
 
     A user has one number of these in all projects; what bounds it is the caller's quota in the caller's project
     (``nova/compute/api.py:KeypairAPI._check_key_pair_quotas``).
     """
-    if len(public_key.encode(errors="replace")) > LONGEST:
-        raise BadRequest("Keypair data is invalid: the public key is too long")
-    fingerprint = {SSH: ssh_fingerprint, X509: x509_fingerprint}[kind](public_key)
+    if len(public_key) > LONGEST:
+        raise BadRequest(f"Keypair data is invalid: a public key has at most {LONGEST} characters")
     most = limits.stored(parts.api, caller.project_id).of_user(caller.user_id, parts.quota.limits)["key_pairs"]
 
     def check(count: int) -> None:
@@ -43,62 +31,15 @@ def add(parts: Parts, caller: Caller, user_id: str, name: str, kind: str, public
     return keypairs.create(parts.api, user_id, name, kind, fingerprint, public_key, check)
 
 
-def make(kind: str, user_id: str) -> tuple[str, str]:
-    """Return a new private key and its public one; for x509 a PKCS#12 in base64 and a certificate.
+def with_key(parts: Parts, caller: Caller, request: BootRequest) -> BootRequest:
+    """Return a request with the key that it names, one of the caller's own. Raises BadRequest if there is none.
 
-    ``nova/crypto.py:generate_key_pair, generate_winrm_x509_cert``.
+    ``nova/compute/api.py:_validate_and_build_base_options``. The key goes with the server: changed or removed later on,
+    it stays what it was for this one.
     """
-    key = rsa.generate_private_key(65537, BITS)
-    if kind == X509:
-        certificate = _certificate(key, user_id)
-        bundle = pkcs12.serialize_key_and_certificates(None, key, certificate, None, serialization.NoEncryption())
-        return base64.b64encode(bundle).decode(), certificate.public_bytes(serialization.Encoding.PEM).decode()
-    form = serialization.PrivateFormat.TraditionalOpenSSL
-    private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
-    encoded = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return private, f"{encoded.decode()} Generated-by-Nova"
-
-
-def ssh_fingerprint(public_key: str) -> str:
-    """Return the MD5 fingerprint of a public key in OpenSSH's form. Raises BadRequest."""
-    try:
-        serialization.load_ssh_public_key(public_key.encode())
-        data = base64.b64decode(public_key.split(" ")[1])
-    except (ValueError, IndexError, UnsupportedAlgorithm) as error:
-        raise BadRequest("Keypair data is invalid: failed to generate fingerprint") from error
-    return _in_pairs(hashlib.md5(data, usedforsecurity=False).hexdigest())
-
-
-def x509_fingerprint(pem: str) -> str:
-    """Return the SHA-1 fingerprint of a certificate. Raises BadRequest."""
-    try:
-        digest = x509.load_pem_x509_certificate(pem.encode()).fingerprint(hashes.SHA1())  # noqa: S303 - nova's
-    except ValueError as error:
-        raise BadRequest("Keypair data is invalid: failed to generate X509 fingerprint. It is no certificate in PEM."
-                         ) from error  # fmt: skip
-    return _in_pairs(digest.hex())
-
-
-def _certificate(key: rsa.RSAPrivateKey, user_id: str) -> x509.Certificate:
-    """Return a certificate by which a user logs in to WinRM without a password."""
-    who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user_id[:64])])
-    now = dt.datetime.now(dt.UTC)
-    principal = f"{user_id}@localhost".encode()
-    # DER of a UTF8String.
-    other = x509.OtherName(USER_PRINCIPAL, bytes([0x0C, len(principal)]) + principal)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(who)
-        .issuer_name(who)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + dt.timedelta(days=DAYS))
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([other]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-
-
-def _in_pairs(digest: str) -> str:
-    return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
+    if request.key_name is None:
+        return request
+    pair = keypairs.find(parts.api, caller.user_id, request.key_name)
+    if pair is None:
+        raise BadRequest("Invalid key_name provided.")
+    return dataclasses.replace(request, key_data=pair.public_key)

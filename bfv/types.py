@@ -56,7 +56,8 @@ class BootRequest:
     ``server_id`` is the key for repeating: the same id never makes a second server.
     ``volume_type`` names a tier, or a volume type that one of the tiers leads to. ``group`` is the UUID of a server
     group, as nova's scheduler hint. ``networks`` (the Compute API's value) and ``security_groups`` are kept with the
-    request for whoever plugs the server; ``admin_pass`` and ``user_data`` are secret and in no history.
+    request for whoever plugs the server; ``admin_pass`` and ``user_data`` are secret and in no history. ``key_data``
+    is found by ``key_name`` when the request is considered.
     """
 
     image: str | None
@@ -70,6 +71,7 @@ class BootRequest:
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     key_name: str | None = None
+    key_data: str | None = None
     user_data: str | None = field(default=None, repr=False)
     group: str | None = None
     networks: Any = None

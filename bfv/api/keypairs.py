@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls about the key pairs of a user (``nova/api/openstack/compute/keypairs.py``)."""
 
-from bfv import keypairs
+from bfv import keymaking, keypairs
 from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import next_link, page_limit
@@ -48,11 +48,12 @@ def create(call: Call) -> Answer:
     asked = call.body["keypair"]
     user = asked.get("user_id") or call.caller.user_id
     call.check(f"{RULE}:create", user_id=user)
-    kind, public = asked.get("type", keypairs.SSH), asked.get("public_key")
+    kind, public = asked.get("type", keymaking.SSH), asked.get("public_key")
     secret: Json = {}
     if public is None:
-        secret["private_key"], public = keypairs.make(kind, user)
-    made = keypairs.add(call.cloud.parts, call.caller, user, asked["name"], kind, public)
+        secret["private_key"], public = keymaking.make(kind, user)
+    fingerprint = keymaking.fingerprint(kind, public)
+    made = keypairs.add(call.cloud.parts, call.caller, user, asked["name"], kind, fingerprint, public)
     return Answer({"keypair": {**_made(call, made), **secret}}, code=200 if call.version < TYPES else 201)
 
 
@@ -83,7 +84,7 @@ def create_body(version: int) -> Json:
     letters = r"^[_\-\@\. a-zA-Z0-9]+$" if version >= IMPORT_ONLY else r"^[_\- a-zA-Z0-9]+$"
     properties: Json = {"name": {"allOf": [NAME, {"type": "string", "pattern": letters}]}, "public_key": TEXT}
     if version >= TYPES:
-        properties["type"] = {"type": "string", "enum": [keypairs.SSH, keypairs.X509]}
+        properties["type"] = {"type": "string", "enum": [keymaking.SSH, keymaking.X509]}
     if version >= OF_OTHERS:
         properties["user_id"] = {"type": "string", "maxLength": 255}
     required = ("name", "public_key") if version >= IMPORT_ONLY else ("name",)

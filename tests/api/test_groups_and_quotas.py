@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
+from cells import servers
 from tests.api.conftest import away, opened
 
 KEY = (
@@ -205,7 +206,7 @@ def test_a_pair_is_made_until_2_91_and_fits(door):
         ("2.91", {"name": "a@b"}, "name"),
         ("2.92", {"public_key": "ssh-rsa nonsense"}, "Keypair data is invalid: failed to generate fingerprint"),
         ("2.92", {"public_key": KEY, "type": "x509"}, "failed to generate X509 fingerprint"),
-        ("2.92", {"public_key": "ssh-rsa " + "A" * 70000}, "too long"),
+        ("2.92", {"public_key": KEY + " " * 70000}, "at most 16384 characters"),
         ("2.1", {"type": "ssh"}, "'type' was unexpected"),
         ("2.9", {"user_id": "x"}, "'user_id' was unexpected"),
     ],
@@ -229,6 +230,23 @@ def test_keys_are_a_users_own_and_admins_care_for_those_of_others(door):
     assert door("DELETE", f"/os-keypairs/k?user_id={demo}", user="other", version="2.10").status_code == 403
     # Until 2.9 nobody is asked whose they are.
     assert door("GET", f"/os-keypairs?user_id={demo}", user="other", version="2.9").json() == {"keypairs": []}
+
+
+@pytest.mark.usefixtures("no_keys")
+def test_a_server_gets_the_key_that_it_names_and_keeps_it(door, image):
+    server = {"name": "keyed", "imageRef": image, "flavorRef": "tiny", "networks": "none", "key_name": "k"}
+    refused = door("POST", "/servers", {"server": server}, version="2.96")
+    assert (refused.status_code, refused.json()["badRequest"]["message"]) == (400, "Invalid key_name provided.")
+    assert pair(door, "2.92", user="other", public_key=KEY).status_code == 201
+    assert door("POST", "/servers", {"server": server}, version="2.96").status_code == 400
+    assert pair(door, "2.92", public_key=KEY).status_code == 201
+    server_id = door.boot(image, key_name="k")
+    assert door("DELETE", "/os-keypairs/k", version="2.2").status_code == 204
+    assert door.running(server_id)["key_name"] == "k"
+    cell = door.cloud.parts.registry.mapping(server_id).cell
+    assert servers.get(door.cloud.parts.cells.of(cell), server_id).key_data == KEY
+    door("DELETE", f"/servers/{server_id}")
+    door.gone(server_id)
 
 
 @pytest.mark.usefixtures("no_keys")
