@@ -75,6 +75,7 @@ def test_no_route_changes_or_tells_what_is_not_the_callers(door, world, owned, r
         answer = door(route.method, path, body, user=user, version=examples.version(route))
         codes[examples.names(route)] = answer.status_code
         assert answer.status_code < 500, (examples.names(route), answer.text)
+        assert KEY not in answer.text, examples.names(route)
         if who == "other":
             assert MARK not in answer.text.replace(owned["name"], ""), (examples.names(route), answer.text)
             assert owned["server_id"] not in answer.text.replace(path, "") or answer.status_code == 404
