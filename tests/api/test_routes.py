@@ -75,6 +75,15 @@ def test_a_body_that_does_not_fit_is_told_what_is_wrong(server, version, told):
     assert caught.value.code == 400
 
 
+def test_a_format_says_nothing_of_what_is_no_text():
+    create = next(route.body for route in ROUTES if (route.method, route.path) == ("POST", "/servers"))
+    good = {"name": "x", "flavorRef": "tiny", "networks": [{"port": None}], "imageRef": ""}
+    check(create, 96, {"server": good})
+    for network in ({"uuid": None}, {"uuid": 7}, {"fixed_ip": {}}):
+        with pytest.raises(Fault):
+            check(create, 96, {"server": {**good, "networks": [network]}})
+
+
 def test_what_is_secret_is_not_told_back():
     create = next(route.body for route in ROUTES if (route.method, route.path) == ("POST", "/servers"))
     for server in ({"adminPass": ["s3cret"]}, {"adminPass": "s3cret", "name": 1, "flavorRef": "x"}):
