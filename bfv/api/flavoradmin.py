@@ -75,7 +75,11 @@ def set_spec(call: Call) -> Answer:
 
 def delete_spec(call: Call) -> Answer:
     """Remove an extra spec of a flavor."""
-    rows.delete_extra_spec(call.cloud.parts.api, _one(call), call.ids["key"])
+    flavor, key = _one(call), call.ids["key"]
+    if key not in flavor.extra_specs:
+        # Asked here and not in SQL: MySQL's collation would take A for a.
+        raise Fault(404, f"Flavor {flavor.flavorid} has no extra specs with key {key[:255]}.")
+    rows.delete_extra_spec(call.cloud.parts.api, flavor, key)
     return Answer()
 
 
