@@ -26,7 +26,7 @@ from keystoneauth1.session import Session
 
 import bfv
 from bench import report
-from bench.embedded_boot import mock
+from bench.embedded_boot import TICK, mock
 from bench.seed_cells import Shape, project_id, seed
 from bfv.types import BootRequest
 from cells.listing import Query
@@ -35,6 +35,8 @@ from cells.schema_cell import instances
 from tests import sites
 
 SEEDED, CREATE_MS = 1200, 50.0
+PATHS = (("show", "/servers/{server_id}"), ("list 20 detailed", "/servers/detail?limit=20"),
+         ("list 1000 detailed", "/servers/detail?limit=1000"), ("flavors", "/flavors"))  # fmt: skip
 VERSION = {"OpenStack-API-Version": "compute 2.96"}
 WIDE = "[quota]\ninstances = -1\ncores = -1\nram = -1\n[compute]\ndriver = example\n[example_driver]\n"
 
@@ -144,9 +146,9 @@ def latencies(door, world, count):
     return rows, statistics.median(ours)
 
 
-def throughput(door, path, threads, seconds):
-    """Return how many such requests a second are answered to so many clients."""
-    until = time.monotonic() + seconds
+def throughput(door, process, path, threads, seconds):
+    """Return how many such requests a second are answered to so many clients, and the milliseconds of CPU of each."""
+    until, cpu = time.monotonic() + seconds, used(process.pid)
 
     def client(_):
         done = 0
@@ -156,7 +158,8 @@ def throughput(door, path, threads, seconds):
         return done
 
     with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(client, range(threads))) / seconds
+        done = sum(pool.map(client, range(threads)))
+    return done / seconds, (used(process.pid) - cpu) / done * 1000
 
 
 def storm(door, process, clients, seconds):
@@ -182,6 +185,12 @@ def storm(door, process, clients, seconds):
     return codes, memory
 
 
+def used(pid):
+    """Return the seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
 def resident(pid):
     """Return the memory of a process in MiB."""
     text = Path(f"/proc/{pid}/status").read_text()
@@ -197,10 +206,12 @@ def main():
     args = parser.parse_args()
     with mock() as cloud, served(cloud.site) as (process, door, world):
         rows, middle = latencies(door, world, args.count)
+        server_id = door("GET", "/servers?limit=1").json()["servers"][0]["id"]
         rows.append(report.most("create, p50", "ms", middle, CREATE_MS))
-        for name, path in (("list 20 detailed", "/servers/detail?limit=20"), ("flavors", "/flavors")):
-            rate = throughput(door, path, 8, 5)
+        for name, path in PATHS:
+            rate, cpu = throughput(door, process, path.format(server_id=server_id), 8, 5)
             rows.append(report.Row(f"{name}, 8 clients", "1/s", rate, None))
+            rows.append(report.Row(f"{name}, our CPU for each", "ms", cpu, None))
         codes, memory = storm(door, process, args.clients, args.seconds)
     failed = sum(count for code, count in codes.items() if code >= 500)
     rows += [report.Row(f"create, list, show, delete: {args.clients} clients for {args.seconds:g} s", "1/s",
