@@ -28,7 +28,7 @@ DOCS := $(BIN)/python docs/generate.py
 LAB_ENV = exports="$$($(LAB) test-env)"; eval "$$exports"; export BFV_TEST_MARIADB="$$LAB_DATABASE_URL"
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full bench bench-lab bench-cells clean
+.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full bench bench-lab bench-cells bench-api fuzz-api clean
 
 help: ## show the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -82,6 +82,13 @@ bench-lab: venv lab ## how a boot compares with the bare minimum, on the real se
 
 bench-cells: venv ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, MILLION=yes for more)
 	$(BIN)/python -m bench.cells_nova --servers $(SERVERS) $(if $(MILLION),--million)
+
+bench-api: venv ## calls over HTTP beside the same of the library, and many clients at once
+	$(BIN)/python -m bench.api
+
+fuzz-api: venv ## 20,000 cases that schemathesis makes of the API's OpenAPI document (BFV_SEED)
+	@echo "BFV_SEED=$(BFV_SEED)"
+	BFV_FUZZ_CASES=20000 $(PYTEST) --numprocesses 0 --timeout 7200 tests/api/test_fuzz.py
 
 bench: venv ## boots on the mocked cloud, and the mocked cloud itself beside moto's
 	$(BIN)/python -m bench.embedded_boot

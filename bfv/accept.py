@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bfv import choose, claims, decide, groups, hosts, quota, several, words
+from bfv import choose, claims, decide, groups, hosts, keypairs, quota, several, words
 from bfv.errors import BadRequest, NoRoom, NotFound, Refused, Unsupported
 from bfv.fit import Size
 from bfv.job import Job
@@ -54,6 +54,7 @@ def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
     if request.metadata:
         words.check_number(words.most_items(parts, caller.project_id), len(request.metadata))
     flavor = _flavor(parts, caller, request.flavor)
+    request = keypairs.with_key(parts, caller, request)
     access = parts.rights.image(caller)
     image = parts.images.find(access, request.image) if request.image else None
     origin, image, only = _origin(parts, access, request, image)

@@ -9,7 +9,7 @@ Where a member is, is what its cell says; where that has no host yet, or does no
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -188,6 +188,29 @@ def delete(parts: Parts, project_id: str, uuid: str) -> None:
         groups.delete(parts.api, uuid)
     except NotMapped as error:
         raise NotFound(str(error)) from error
+
+
+def living(parts: Parts, server_ids: Collection[str]) -> set[str]:
+    """Return which of these servers are there still (``nova/api/openstack/compute/server_groups.py:_get_not_deleted``).
+
+    In a cell that is down these are the ones that no delete was accepted for; nova leaves all of them out. Raises
+    CellDown for the API database.
+    """
+    places = groups.places(parts.api, server_ids)
+    found = {each.server_id for each in places if each.cell_id is None and not each.deleted}
+    theirs: dict[int, list[str]] = {}
+    for each in places:
+        if each.cell_id is not None:
+            theirs.setdefault(each.cell_id, []).append(each.server_id)
+    cells = [cell for cell in parts.registry.cells() if cell.id in theirs]
+    answers = parts.pool.gather(cells, lambda cell, database: set(groups.hosts_of(database, theirs[cell.id])))
+    for answer in answers.values():
+        if isinstance(answer, Down):
+            mine = set(theirs[answer.cell.id])
+            found |= {each.server_id for each in places if each.server_id in mine and not each.deleted}
+        else:
+            found |= answer.value
+    return found
 
 
 def _with(hosts: Mapping[str, int], number: int) -> frozenset[str]:

@@ -163,6 +163,16 @@ def count(parts: Parts, conn: sa.Connection, project_id: str, pending: Collectio
     return Counted(stored, usage.merged(in_cells), usage.merged(by_request), tuple(down))
 
 
+def stored(parts: Parts, project_id: str) -> Stored:
+    """Return what is written down for a project, without counting. Raises CellDown for the API database."""
+    found = limits.stored(parts.api, project_id)
+    graveyard = [cell for cell in parts.registry.recent_cells() if cell.is_cell0]
+    for answer in parts.pool.gather(graveyard, lambda _cell, database: limits.legacy(database, project_id)).values():
+        if not isinstance(answer, Down):
+            found = found.beneath(answer.value)
+    return found
+
+
 def claimed(pending: Collection[Claim]) -> dict[str, Usage]:
     """Return what each user has claimed."""
     return usage.merged({each.user_id: Usage(1, each.size.vcpus, each.size.memory_mb)} for each in pending)

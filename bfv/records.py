@@ -135,6 +135,7 @@ def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault
         root_device_name=ROOT_DEVICE,
         config_drive="True" if boot["config_drive"] else "",
         key_name=boot["key_name"],
+        key_data=boot.get("key_data"),
         user_data=job.parts.journal.payload(intent).get("user_data") if boot.get("has_user_data", True) else None,
         created_at=intent.created_at,
         metadata=boot["metadata"],

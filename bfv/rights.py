@@ -8,6 +8,7 @@ operator granted it an inherited role there; else the act is not allowed, and th
 
 import threading
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from keystoneauth1 import exceptions as ksa
 from keystoneauth1 import loading
@@ -131,6 +132,18 @@ class Rights:
             with self._lock:
                 auth = self._scoped.setdefault(project_id, auth)
         return auth
+
+    def has_project(self, caller: Caller, project_id: str) -> bool | None:
+        """Return whether there is a project, as keystone tells the caller; None where it does not say."""
+        try:
+            self._session.get(f"/projects/{quote(project_id, safe='')}", auth=caller.auth,
+                              endpoint_filter={"service_type": "identity", "min_version": (3, 0)},
+                              headers={"Accept": "application/json"})  # fmt: skip
+        except ksa.NotFound:
+            return False
+        except ksa.ClientException:
+            return None
+        return True
 
     def _token(self, auth: BaseAuthPlugin, where: str) -> Any:
         try:

@@ -69,6 +69,7 @@ class BootRequest:
     request for whoever plugs the server; ``admin_pass`` and ``user_data`` are secret and in no history.
     ``hostname`` None is made of the name. Servers of one request share a ``reservation_id`` and are numbered by
     ``launch_index``.
+    ``key_data`` is found by ``key_name`` when the request is considered.
     """
 
     image: str | None
@@ -82,6 +83,7 @@ class BootRequest:
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     key_name: str | None = None
+    key_data: str | None = None
     user_data: str | None = field(default=None, repr=False)
     group: str | None = None
     networks: Any = None

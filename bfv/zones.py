@@ -6,14 +6,15 @@ from bfv.types import utcnow
 from cells.hosts import is_up
 
 
-def available(parts: Parts) -> dict[str, bool]:
-    """Return the zones by name, each with whether anything in it may take servers now.
+def available(parts: Parts, *, fresh: bool = False) -> dict[str, bool]:
+    """Return the zones by name, each with whether anything in it may take servers now; ``fresh`` asks the cells anew.
 
     ``nova/api/openstack/compute/availability_zone.py``. A cell that is down has the zone of its storage. Raises
     CellDown for the API database.
     """
     cells = {cell.name: cell for cell in parts.registry.cells()}
-    seen, now = parts.hosts.seen(list(cells.values())), utcnow()
+    seen = parts.hosts.look(cells.values()) if fresh else parts.hosts.seen(list(cells.values()))
+    now = utcnow()
     found: dict[str, bool] = {}
     for target in parts.targets:
         cell = cells.get(target.cell)

@@ -5,6 +5,7 @@ A zone is no row of its own: it is the value of an aggregate's metadata ``availa
 aggregate is in the reader's default zone.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,8 @@ class Aggregate:
     uuid: str | None = None
     hosts: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    created_at: dt.datetime | None = None
+    updated_at: dt.datetime | None = None
 
     @property
     def availability_zone(self) -> str | None:
@@ -114,6 +117,35 @@ def set_zone(api: Database, name: str, availability_zone: str | None) -> Aggrega
     return api.run(write)
 
 
+def update(api: Database, name: str, new_name: str | None = None,
+           metadata: Mapping[str, str | None] | None = None) -> Aggregate:  # fmt: skip
+    """Rename an aggregate, and write metadata over what is there; a key with None is removed.
+
+    ``nova/objects/aggregate.py:Aggregate.save, update_metadata``. Raises NotMapped, BadValue, and Exists for a name
+    that another one has, and as ``add_host``.
+    """
+    table, wanted = aggregate_metadata, dict(metadata or {})
+
+    def write(conn: sa.Connection) -> Aggregate:
+        found = _one(conn, name, lock=True)
+        for host in found.hosts if ZONE in wanted else ():
+            _check_zone(conn, host, found.name, wanted[ZONE])
+        mine = table.c.aggregate_id == found.id
+        conn.execute(table.delete().where(mine, table.c.key.in_(list(wanted))))
+        rows = [{"aggregate_id": found.id, "key": key, "value": value, "created_at": utcnow()}
+                for key, value in wanted.items() if value is not None]  # fmt: skip
+        if rows:
+            conn.execute(table.insert(), rows)
+        row = aggregates.update().where(aggregates.c.id == found.id)
+        conn.execute(row.values(name=new_name or found.name, updated_at=utcnow()))
+        return _one(conn, new_name or found.name)
+
+    try:
+        return api.run(write)
+    except sa.exc.IntegrityError as error:
+        raise Exists(f"Aggregate {new_name} already exists.") from error
+
+
 def add_host(api: Database, name: str, host: str) -> Aggregate:
     """Put a host in an aggregate; repeatable.
 
@@ -159,7 +191,8 @@ def _read(conn: sa.Connection) -> list[Aggregate]:
 
 
 def _aggregate(row: sa.Row[Any], hosts: list[str], metadata: dict[str, str]) -> Aggregate:
-    return Aggregate(row.id, row.name or row.uuid or str(row.id), row.uuid, tuple(hosts), metadata)
+    name = row.name or row.uuid or str(row.id)
+    return Aggregate(row.id, name, row.uuid, tuple(hosts), metadata, row.created_at, row.updated_at)
 
 
 def _one(conn: sa.Connection, name: str, *, lock: bool = False) -> Aggregate:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flavors of the API database and who may use them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +77,85 @@ def delete(api: Database, flavorid: str) -> None:
         conn.execute(flavors.delete().where(flavors.c.id == key))
 
     api.run(write)
+
+
+def describe(api: Database, flavorid: str, description: str | None) -> Flavor:
+    """Write the description of a flavor (``nova/objects/flavor.py:Flavor.save``).
+
+    Raises NotMapped, BadValue, CellDown.
+    """
+    changed = flavors.update().where(flavors.c.flavorid == flavorid)
+    changed = changed.values(description=description, updated_at=utcnow())
+    if not api.run(lambda conn: conn.execute(changed).rowcount):
+        raise NotMapped(f"Flavor {flavorid} could not be found.")
+    return get(api, flavorid, None)
+
+
+def set_extra_specs(api: Database, flavor: Flavor, specs: Mapping[str, str]) -> None:
+    """Write extra specs of a flavor over those of the same keys. Raises NotMapped, Exists, BadValue, CellDown.
+
+    ``nova/objects/flavor.py:_flavor_extra_specs_add``.
+    """
+    table = flavor_extra_specs
+    rows = [{"flavor_id": flavor.id, "key": key, "value": value, "created_at": utcnow()}
+            for key, value in specs.items()]  # fmt: skip
+
+    def write(conn: sa.Connection) -> None:
+        _lock(conn, flavor)
+        conn.execute(table.delete().where(table.c.flavor_id == flavor.id, table.c.key.in_(list(specs))))
+        if rows:
+            conn.execute(table.insert(), rows)
+
+    try:
+        api.run(write)
+    except sa.exc.IntegrityError as error:
+        raise Exists(f"Flavor {flavor.flavorid} cannot have two extra specs whose keys differ in case.") from error
+
+
+def delete_extra_spec(api: Database, flavor: Flavor, key: str) -> None:
+    """Remove an extra spec of a flavor (``nova/objects/flavor.py:_flavor_extra_specs_del``).
+
+    Raises NotMapped, CellDown.
+    """
+    table = flavor_extra_specs
+    gone = table.delete().where(table.c.flavor_id == flavor.id, table.c.key == key)
+    if not api.run(lambda conn: conn.execute(gone).rowcount):
+        raise NotMapped(f"Flavor {flavor.flavorid} has no extra specs with key {key}.")
+
+
+def add_access(api: Database, flavor: Flavor, project_id: str) -> None:
+    """Let a project use a flavor that is not public. Raises Exists, NotMapped, BadValue, CellDown.
+
+    ``nova/objects/flavor.py:_flavor_add_project``.
+    """
+    row = {"flavor_id": flavor.id, "project_id": project_id, "created_at": utcnow()}
+
+    def write(conn: sa.Connection) -> None:
+        _lock(conn, flavor)
+        conn.execute(flavor_projects.insert().values(row))
+
+    try:
+        api.run(write)
+    except sa.exc.IntegrityError as error:
+        raise Exists(f"Flavor access already exists for flavor {flavor.flavorid} and project {project_id} combination."
+                     ) from error  # fmt: skip
+
+
+def remove_access(api: Database, flavor: Flavor, project_id: str) -> None:
+    """Let a project use a flavor no more (``nova/objects/flavor.py:_flavor_del_project``).
+
+    Raises NotMapped, CellDown.
+    """
+    table = flavor_projects
+    gone = table.delete().where(table.c.flavor_id == flavor.id, table.c.project_id == project_id)
+    if not api.run(lambda conn: conn.execute(gone).rowcount):
+        raise NotMapped(f"Flavor access not found for {flavor.flavorid} / {project_id} combination.")
+
+
+def _lock(conn: sa.Connection, flavor: Flavor) -> None:
+    """Keep a flavor from being removed until the transaction ends: SQLite asks no foreign key. Raises NotMapped."""
+    if conn.execute(sa.select(flavors.c.id).where(flavors.c.id == flavor.id).with_for_update()).first() is None:
+        raise NotMapped(f"Flavor {flavor.flavorid} could not be found.")
 
 
 def _statements(condition: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any], sa.Select[Any]]:

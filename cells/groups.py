@@ -21,6 +21,8 @@ from cells.schema_quota import instance_group_member, instance_group_policy, ins
 
 POLICIES = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity")
 MAX_PER_HOST = "max_server_per_host"
+# Ids in one statement: SQLite takes 999 variables at least.
+_BATCH = 400
 
 _GROUPS = sa.select(instance_groups, instance_group_policy.c.policy, instance_group_policy.c.rules).outerjoin_from(
     instance_groups, instance_group_policy, instance_group_policy.c.group_id == instance_groups.c.id
@@ -147,6 +149,19 @@ def members(api: Database, group_id: int) -> list[Member]:
     query = query.where(maps.c.instance_uuid.in_(theirs)).order_by(maps.c.id)
     with api.reader() as conn:
         return [Member(uuid, user, cell, bool(deleted)) for uuid, user, cell, deleted in conn.execute(query)]
+
+
+def places(api: Database, server_ids: Collection[str]) -> list[Member]:
+    """Return these servers, as ``members``, as far as they have a mapping. Raises CellDown."""
+    maps = instance_mappings
+    query = sa.select(maps.c.instance_uuid, maps.c.user_id, maps.c.cell_id, maps.c.queued_for_delete)
+    query = query.where(maps.c.instance_uuid.in_(sa.bindparam("servers", expanding=True))).order_by(maps.c.id)
+    wanted = sorted(server_ids)
+    with api.reader() as conn:
+        return [Member(uuid, user, cell, bool(deleted))
+                for start in range(0, len(wanted), _BATCH)
+                for uuid, user, cell, deleted in conn.execute(query, {"servers": wanted[start : start + _BATCH]})
+                ]  # fmt: skip
 
 
 def hosts_of(cell: Database, server_ids: Collection[str]) -> dict[str, str | None]:

@@ -9,7 +9,7 @@ import builtins
 import datetime as dt
 import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -53,7 +53,19 @@ def list(db: Database, cell_name: str) -> builtins.list[Host]:
         return [_host(cell_name, row) for row in conn.execute(_HOSTS)]
 
 
-def is_up(host: Host, now: dt.datetime, down_after: float) -> bool:
+class Reporting(Protocol):
+    """A host, a service or a node: anything that reports."""
+
+    @property
+    def forced_down(self) -> bool:
+        """Whether an operator has said that it is down."""
+
+    @property
+    def seen_at(self) -> dt.datetime | None:
+        """When it reported last, in naive UTC."""
+
+
+def is_up(host: Reporting, now: dt.datetime, down_after: float) -> bool:
     """Return whether a host has reported within ``down_after`` seconds and nobody said that it is down.
 
     ``nova/servicegroup/drivers/db.py:is_up``; ``now`` is naive UTC.

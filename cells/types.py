@@ -118,6 +118,7 @@ class Server:
     root_device_name: str | None = None
     config_drive: str = ""
     key_name: str | None = None
+    key_data: str | None = None
     user_data: str | None = field(default=None, repr=False)
     created_at: dt.datetime | None = None
     updated_at: dt.datetime | None = None

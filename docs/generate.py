@@ -7,6 +7,7 @@
 import argparse
 import contextlib
 import io
+import json
 import logging
 import os
 import sys
@@ -15,7 +16,9 @@ from pathlib import Path
 from oslo_config import generator
 
 from bfv import config
+from bfv.api import openapi, versions
 from bfv.api.policies import list_rules
+from bfv.api.routes import ROUTES
 from bfv.cli import parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,8 +92,13 @@ def policies() -> str:
     return "\n".join(lines)
 
 
+def api() -> str:
+    """Return the API in its newest microversion as an OpenAPI document."""
+    return json.dumps(openapi.document(ROUTES, versions.MAX), indent=1)
+
+
 FILES = {"etc/bfv.conf.sample": sample, "docs/configuration.md": options, "docs/cli.md": commands,
-         "etc/policy.yaml.sample": policies}  # fmt: skip
+         "etc/policy.yaml.sample": policies, "docs/openapi.json": api}  # fmt: skip
 
 
 def main() -> int:

@@ -18,8 +18,11 @@ Schema = Callable[[int], Mapping[str, Any]]
 MAX_BODY, MAX_DEPTH, MAX_WORDS = 114_688, 16, 1024
 SECRET = {"adminPass", "user_data"}
 FORMATS = FormatChecker(formats=["ipv4", "ipv6"])
-FORMATS.checks("uuid", ValueError)(lambda text: bool(uuid.UUID(text)))
-FORMATS.checks("date-time", ValueError)(lambda text: bool(dt.datetime.fromisoformat(text)))
+# A format says nothing of what is no text; that its type is wrong is told beside it.
+FORMATS.checks("uuid", ValueError)(lambda value: not isinstance(value, str) or bool(uuid.UUID(value)))
+FORMATS.checks("date-time", ValueError)(
+    lambda value: not isinstance(value, str) or bool(dt.datetime.fromisoformat(value))
+)
 
 
 def read(stream: BinaryIO, length: int | None, content_type: str | None, *, optional: bool = False) -> Any:

@@ -21,12 +21,12 @@ def index(call: Call) -> Answer:
 
 def detail(call: Call) -> Answer:
     """List flavors with details."""
-    return _list(call, _detail)
+    return _list(call, detail_view)
 
 
 def show(call: Call) -> Answer:
     """Show a flavor."""
-    return Answer({"flavor": _detail(call, _one(call))})
+    return Answer({"flavor": detail_view(call, _one(call))})
 
 
 def extra_specs(call: Call) -> Answer:
@@ -86,7 +86,8 @@ def _basic(call: Call, flavor: Flavor) -> Json:
     return view | ({"description": flavor.description} if call.version >= 55 else {})
 
 
-def _detail(call: Call, flavor: Flavor) -> Json:
+def detail_view(call: Call, flavor: Flavor) -> Json:
+    """Return a flavor with details."""
     view = {
         **_basic(call, flavor),
         "ram": flavor.memory_mb,

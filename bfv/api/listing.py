@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a list of servers is asked for, as nova reads it (``nova/api/openstack/compute/servers.py:_get_servers``)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +9,7 @@ from bfv.api.call import Call, Json
 from bfv.api.faults import Fault
 from cells.listing import Query
 from cells.listing.filters import STATUSES
+from cells.types import Down
 
 TRUE = {"true", "1", "on", "yes", "y", "t"}
 # Filters of users and the microversion that brought each; all others are for admins, and from users nova takes them off
@@ -102,6 +103,14 @@ def next_link(call: Call, marker: str) -> Json:
     """Return the link to the page after a marker."""
     query = [(name, value) for name, values in call.query.items() if name != "marker" for value in values]
     return {"rel": "next", "href": f"{call.url(call.path)}?{urlencode([*query, ('marker', marker)])}"}
+
+
+def incomplete(call: Call, down: Sequence[Down], what: str) -> Mapping[str, str]:
+    """Return the header that says that a list may have more, none if no cell is down: nova says nothing or 500."""
+    if not down:
+        return {}
+    names = f": {', '.join(sorted(each.cell.name for each in down))}" if call.is_admin else ""
+    return {"Warning": f'199 bfv "{len(down)} cells give no answer, {what} there are not listed{names}"'}
 
 
 def is_true(value: Any) -> bool:

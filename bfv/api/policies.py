@@ -10,6 +10,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_policy import policy
 
+from bfv.api.adminrules import ADMIN_RULES
 from bfv.api.faults import Fault
 from bfv.api.roles import ADMIN, ANYBODY, MEMBER, READER, SERVICE
 from bfv.api.serverrules import SERVER_RULES
@@ -51,6 +52,7 @@ RULES: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
     ("os-server-external-events:create", SERVICE, "Tell of events of other services.",
      (("POST", "/os-server-external-events"),)),
     *SERVER_RULES,
+    *ADMIN_RULES,
 )  # fmt: skip
 
 
@@ -77,13 +79,13 @@ class Policy:
         self._enforcer.register_defaults(list_rules())
         self._enforcer.load_rules()
 
-    def allows(self, name: str, caller: Caller) -> bool:
-        """Return whether a rule lets the caller do it in its own project."""
+    def allows(self, name: str, caller: Caller, **whose: str) -> bool:
+        """Return whether a rule lets the caller do it to what is its own, or of another ``project_id``, ``user_id``."""
         creds = {"roles": list(caller.roles), "project_id": caller.project_id, "user_id": caller.user_id}
-        target = {"project_id": caller.project_id, "user_id": caller.user_id}
+        target = {"project_id": caller.project_id, "user_id": caller.user_id, **whose}
         return bool(self._enforcer.authorize(f"{API}:{name}", target, creds))
 
-    def check(self, name: str, caller: Caller) -> None:
+    def check(self, name: str, caller: Caller, **whose: str) -> None:
         """Raise Fault 403, in nova's words, unless a rule lets the caller do it."""
-        if not self.allows(name, caller):
+        if not self.allows(name, caller, **whose):
             raise Fault(403, f"Policy doesn't allow {API}:{name} to be performed.")

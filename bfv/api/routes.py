@@ -4,16 +4,33 @@
 from bfv.api import (
     about,
     actions,
+    aggregates,
     attachments,
     events,
+    extras,
+    flavoradmin,
     flavors,
+    hypervisors,
     instanceactions,
     ips,
+    keypairs,
     metadata,
+    openapi,
+    quotasets,
+    schemas,
+    servergroups,
     servers,
+    services,
     tags,
+    zonedetail,
 )
-from bfv.api.call import Route
+from bfv.api.call import Answer, Call, Route
+
+
+def describe(call: Call) -> Answer:
+    """Return this API in the microversion asked for, as an OpenAPI document."""
+    return Answer(openapi.document(ROUTES, call.version))
+
 
 ROUTES: tuple[Route, ...] = (
     *servers.ROUTES,
@@ -24,6 +41,16 @@ ROUTES: tuple[Route, ...] = (
     *attachments.ROUTES,
     *instanceactions.ROUTES,
     *flavors.ROUTES,
+    *flavoradmin.ROUTES,
+    *servergroups.ROUTES,
+    *keypairs.ROUTES,
+    *quotasets.ROUTES,
     *about.ROUTES,
+    *zonedetail.ROUTES,
+    *aggregates.ROUTES,
+    *hypervisors.ROUTES,
+    *services.ROUTES,
     *events.ROUTES,
+    *extras.ROUTES,
+    Route("GET", "/bfv/openapi", describe, "bfv:openapi", query=schemas.no_query),
 )

@@ -45,6 +45,7 @@ class Guest:
     user_data: str | None = field(default=None, repr=False)
     config_drive: bool = False
     key_name: str | None = None
+    public_key: str | None = None
     availability_zone: str | None = None
     networks: Any = None
     security_groups: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ def guest_of(server: Server) -> Guest:
         user_data=server.user_data,
         config_drive=bool(server.config_drive),
         key_name=server.key_name,
+        public_key=server.key_data,
         availability_zone=server.availability_zone,
     )
 

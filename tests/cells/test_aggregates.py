@@ -133,3 +133,25 @@ def test_a_host_leaves_and_an_aggregate_without_hosts_goes(api, hosts):
 
 def test_a_hosts_cell_is_told_by_its_mapping(api, hosts):
     assert aggregates.host_cells(api) == {"h1": "cell1", "h2": "cell1", "h3": "cell1"}
+
+
+def test_an_aggregate_is_renamed_and_its_metadata_written_over(api, hosts):
+    aggregates.create(api, "rack1", "az1")
+    aggregates.create(api, "rack2", "az2")
+    aggregates.add_host(api, "rack1", "h1")
+    aggregates.add_host(api, "rack2", "h2")
+    changed = aggregates.update(api, "rack1", "rack9", {"ssd": "yes", "old": None})
+    assert (changed.name, changed.metadata) == ("rack9", {"availability_zone": "az1", "ssd": "yes"})
+    assert changed.updated_at >= changed.created_at
+    assert aggregates.update(api, "rack9", None, {"ssd": None, "availability_zone": "az3"}).metadata == {
+        "availability_zone": "az3"
+    }
+    for name, kind in (("rack2", Exists), ("none", NotMapped)):
+        with pytest.raises(kind):
+            aggregates.update(api, "rack9" if kind is Exists else name, name, {"x": "y"})
+    aggregates.create(api, "both")
+    for host in ("h1", "h2"):
+        aggregates.add_host(api, "both", host)
+    with pytest.raises(Exists, match="one zone only"):
+        aggregates.update(api, "both", None, {"availability_zone": "az3"})
+    assert aggregates.list_aggregates(api)[0].metadata == {"availability_zone": "az3"}

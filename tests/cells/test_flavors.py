@@ -67,3 +67,30 @@ def test_nulls_of_old_rows_are_novas_defaults(api):
         conn.execute(table.insert().values(flavorid="f", name="f", vcpus=1, memory_mb=1, swap=0))
     found = flavors.get(api, "f", "p")
     assert found == Flavor(found.id, "f", "f", 1, 1, 0)
+
+
+def test_a_description_and_extra_specs_are_written_over_what_is_there(api, made):
+    small = flavors.describe(api, "1", None)
+    assert small == replace(made[0], description=None)
+    flavors.set_extra_specs(api, small, {"a": "c", "n": "1"})
+    assert flavors.get(api, "1", None).extra_specs == {"hw:cpu_policy": "shared", "a": "c", "n": "1"}
+    flavors.delete_extra_spec(api, small, "n")
+    for again in (lambda: flavors.delete_extra_spec(api, small, "n"), lambda: flavors.describe(api, "9", "x")):
+        with pytest.raises(NotMapped):
+            again()
+    flavors.delete(api, "1")
+    with pytest.raises(NotMapped):
+        flavors.set_extra_specs(api, small, {"a": "b"})
+    with api.reader() as conn:
+        assert conn.execute(flavor_extra_specs.select()).all() == []
+
+
+def test_access_is_given_once_and_taken_once(api, made):
+    private = made[1]
+    flavors.add_access(api, private, "r")
+    assert flavors.get(api, "2", "r").projects == ("p", "q", "r")
+    with pytest.raises(Exists, match="Flavor access already exists for flavor 2 and project r combination"):
+        flavors.add_access(api, private, "r")
+    flavors.remove_access(api, private, "r")
+    with pytest.raises(NotMapped, match="Flavor access not found for 2 / r combination"):
+        flavors.remove_access(api, private, "r")
