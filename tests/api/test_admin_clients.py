@@ -8,7 +8,7 @@ import pytest
 from keystoneauth1.session import Session
 from novaclient import client as novaclient
 
-from tests.api.test_clients import CLI, SDK, command  # noqa: F401 - a fixture
+from tests.api.test_clients import LAB_PYTHON, SDK, command  # noqa: F401 - a fixture
 from tests.api.test_groups_and_quotas import KEY
 
 
@@ -95,7 +95,7 @@ def test_novaclient_does_what_operators_do(door, version):
 
 
 @pytest.mark.lab
-@pytest.mark.skipif(not CLI.exists(), reason="needs python-openstackclient in the lab's environment")
+@pytest.mark.skipif(not LAB_PYTHON.exists(), reason="needs python-openstackclient in the lab's environment")
 def test_the_openstack_command_does_what_operators_do(command, door):  # noqa: F811
     admin = lambda *words, **more: command(*words, user="admin", **more)  # noqa: E731
     made = admin("flavor", "create", "cli", "--ram", "64", "--private", "--property", "a=b", as_json=True)

@@ -115,6 +115,8 @@ def test_odd_ids_are_4xx_everywhere(door, part):
 @pytest.mark.parametrize("body", [[], "x", 1, None, True, {"x": {"y": {}}}, {"": None}, {"server": []}])
 def test_bodies_of_other_types_are_400_everywhere(door, body):
     for route in ROUTES:
-        if route.body and DEFAULTS[route.policy] != "role:service":
+        # A tag is put without a body.
+        good = body is None and route.policy == "os-server-tags:update"
+        if route.body and not good and DEFAULTS[route.policy] != "role:service":
             answer = door(route.method, examples.path(route), body, user="admin", version=examples.version(route))
             assert answer.status_code == 400, (examples.names(route), answer.text)
