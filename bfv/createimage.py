@@ -26,7 +26,7 @@ from cells.types import BlockDevice, Server
 from imagebackends.backend import Warms
 from imagebackends.types import NewImage
 
-ROLE, FIRST, LONGEST = "root", 0.1, 2.0
+ROLE, FIRST, LONGEST, LONGEST_NAME = "root", 0.1, 2.0, 255
 # nova/compute/utils.py:NON_INHERITABLE_IMAGE_PROPERTIES and [DEFAULT] non_inheritable_image_properties.
 NOT_INHERITED = {"img_signature_hash_method", "img_signature", "img_signature_key_type", "cache_in_nova", "bittorrent",
                  "img_signature_certificate_uuid", "cinder_encryption_key_id",
@@ -75,14 +75,20 @@ def _mapping(device: BlockDevice, fields: tuple[str, ...]) -> dict[str, Any]:
 def begin(job: Job) -> None:
     """Take the snapshot and make the image, queued, that names it. Raises StorageError, NotAllowed; repeatable."""
     asked = job.intent.request
-    snapshot_id = _snapshot(job, str(asked["volume_id"]), f"snapshot for {asked['image']['name']}")
+    snapshot_id = _snapshot(job, str(asked["volume_id"]), f"snapshot for {asked['image']['name']}"[:LONGEST_NAME])
     mapping = json.dumps([*asked["local"], {**asked["root"], "snapshot_id": snapshot_id}])
     properties = {**asked["properties"], "block_device_mapping": mapping}
     known = job.object("image", ROLE)
     if known is not None and known.external_id is not None:
         return
     thing = known or job.ask("image", ROLE, {})
-    job.parts.images.make(job.access, NewImage(**asked["image"], properties=properties))
+    try:
+        job.parts.images.make(job.access, NewImage(**asked["image"], properties=properties))
+    except MaybeRunning:
+        raise
+    except StorageError:
+        job.gone(thing)
+        raise
     job.know(thing, asked["image"]["id"])
 
 

@@ -38,9 +38,10 @@ class Images:
 
         Raises BadRequest, NotAllowed, OverQuota, InUse for an id that is another's, MaybeRunning.
         """
-        body = {"id": new.id, "name": new.name, "visibility": "private", "disk_format": "raw",
-                "container_format": "bare", "min_disk": new.min_disk, "min_ram": new.min_ram,
-                **new.properties}  # fmt: skip
+        if taken := BASE.intersection(new.properties):
+            raise BadRequest(f"An image has no property {min(taken)}: Glance has that name for itself; choose another.")
+        body = {**new.properties, "id": new.id, "name": new.name, "visibility": "private", "disk_format": "raw",
+                "container_format": "bare", "min_disk": new.min_disk, "min_ram": new.min_ram}  # fmt: skip
         try:
             with told(f"make image {new.id}", access):
                 adapter(self._settings, self._session, access, retries=0).post("/v2/images", json=body)

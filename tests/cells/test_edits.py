@@ -24,6 +24,8 @@ def server(cell):
 def test_metadata_is_changed_as_a_whole_and_what_went_stays_as_nova_leaves_it(cell, server):
     changed = edits.change_metadata(cell, server.uuid, lambda before: {**before, "role": "db", "x": "y"}, CALM)
     assert changed == {"role": "db", "x": "y"} == servers.get(cell, server.uuid).metadata
+    live = [row.value for row in rows(cell, schema_cell.instance_metadata, server.uuid) if not row.deleted]
+    assert live == ["db", "y"]
     assert edits.change_metadata(cell, server.uuid, lambda _before: {"x": "y"}, CALM) == {"x": "y"}
     found = rows(cell, schema_cell.instance_metadata, server.uuid)
     assert [(row.key, row.value, row.deleted == row.id) for row in found] == [

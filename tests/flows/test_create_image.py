@@ -89,8 +89,15 @@ def test_no_image_is_made_of_what_cannot_have_one_and_what_cinder_refuses_is_und
         reset["os-reset_status"]["status"] = "in-use"
         site.call("admin", "POST", f"{site.volume_url}/volumes/{volume}/action", json=reset)
         cloud.wait(server.id, 60)
+        for metadata, words in (
+            ({"a": 1}, "make image"),
+            ({"visibility": "public"}, "no property visibility"),
+        ):
+            with pytest.raises(BadRequest, match=words):
+                cloud.create_image(server.id, sites.NAME, metadata)
+            cloud.wait(server.id, 60)
         assert (images(site), snapshots(site, volume)) == ({}, [])
-        assert [intent.phase for intent, _ in cloud.history(server.id)] == ["done", "failed"]
+        assert [intent.phase for intent, _ in cloud.history(server.id)] == ["done", "failed", "failed", "failed"]
         cloud.edits.reset_state(server.id, site.caller("admin"), "error")
         with pytest.raises(Conflict, match=r"Cannot 'createImage' instance .* while it is in vm_state error"):
             cloud.create_image(server.id, sites.NAME)
