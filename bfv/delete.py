@@ -9,7 +9,7 @@ died is undone here, with the rights of whoever asked for the deletion.
 import time
 from collections.abc import Callable
 
-from bfv import boot, connect, outside, power, rebuild, records, spawn
+from bfv import boot, connect, extend, outside, power, rebuild, records, spawn
 from bfv.errors import Failed, HasSnapshots, InUse, MaybeRunning
 from bfv.job import Job
 from bfv.journal import DONE, FAILED, Intent
@@ -26,6 +26,7 @@ STOPPABLE: dict[str, Callable[[Parts, Intent], None]] = {
     "stop": power.run,
     "start": power.run,
     "reboot": power.run,
+    extend.VERB: extend.run,
 }
 ASK = 0.1
 PATIENCE = 20.0

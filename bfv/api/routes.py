@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API as data: each call with its policy, its schemas and its microversions."""
 
-from bfv.api import about, events, flavors, schemas, servers
+from bfv.api import about, attachments, events, flavors, schemas, servers
 from bfv.api.call import Route
 
 SERVER, FLAVOR = "/servers/{server_id}", "/flavors/{flavor_id}"
-ACTION = f"{SERVER}/action"
+ACTION, VOLUMES = f"{SERVER}/action", f"{SERVER}/os-volume_attachments"
 SPECS = "os-flavor-extra-specs"
 
 ROUTES: tuple[Route, ...] = (
@@ -18,6 +18,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", ACTION, servers.start, "servers:start", code=202, body=schemas.start, action="os-start"),
     Route("POST", ACTION, servers.stop, "servers:stop", code=202, body=schemas.stop, action="os-stop"),
     Route("POST", ACTION, servers.reboot, "servers:reboot", code=202, body=schemas.reboot, action="reboot"),
+    Route("GET", VOLUMES, attachments.index, "os-volumes-attachments:index", query=schemas.no_query),
+    Route("GET", f"{VOLUMES}/{{volume_id}}", attachments.show, "os-volumes-attachments:show", query=schemas.no_query),
     Route("GET", "/flavors", flavors.index, "flavors", query=schemas.flavors_query),
     Route("GET", "/flavors/detail", flavors.detail, "flavors", query=schemas.flavors_query),
     Route("GET", FLAVOR, flavors.show, "flavors", query=schemas.no_query),
