@@ -29,6 +29,7 @@ USERS = {  # name: (project, its domain, password)
     "demo": ("demo", "default", "labdemo"),
     "other": ("other", "default", "labdemo"),
     "noservice": ("noservice", "outer", "labdemo"),
+    "cinder": ("service", "default", "labsvc"),
     "bfv": ("service", "default", "labsvc"),
     "bfv-nosvc": ("service", "default", "labsvc"),
     "bfv-plain": ("service", "default", "labsvc"),
