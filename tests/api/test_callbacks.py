@@ -12,6 +12,7 @@ import requests
 
 from tests import sites
 from tests.api.conftest import away, opened, world_with_hosts
+from tests.flows.test_kill import chosen
 
 EVENTS, NOWHERE = "/os-server-external-events", "00000000-dead-4eef-8000-000000000000"
 SLOW_LOOKS = "\n[boot]\npoll_interval = 600\npoll_interval_max = 600\n"
@@ -304,3 +305,34 @@ def rebuild(door, server_id, image):
     assert door.running(server_id)["status"] == "ACTIVE"
     volume = door.site.volumes()[root_of(door, server_id)["volumeId"]]
     assert (volume["status"], volume["volume_image_metadata"]["image_id"]) == ("in-use", image)
+
+
+def test_killed_anywhere_what_was_told_is_followed_by_the_next(site, tmp_path, image):
+    world = world_with_hosts(site, tmp_path)
+    with named(world) as door:
+        made = door.boot(image)
+        door.running(made)
+        volume_id, size, recorded = root_of(door, made)["volumeId"], 2, 2
+    extend(door, volume_id, size)
+    done = world.victim(["none", "0", "tell", made, volume_id], user="cinder")
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout.splitlines()[-1])
+    assert (counts["guest"], counts["before"]) == (1, 0)
+    commits = [("commit", number) for number in range(1, counts["commit"] + 1)]
+    knew = []
+    for kind, number in [commits[0], ("guest", 1), commits[-1], *chosen(commits[1:-1], False)[:2]]:
+        size += 1
+        extend(door, volume_id, size)
+        died = world.victim([kind, str(number), "tell", made, volume_id], user="cinder")
+        assert died.returncode == -9, (kind, number, died.stderr)
+        with world.cloud("admin") as door.cloud:
+            journal = door.cloud.parts.journal
+            # Killed before it was written down nobody knows of it, and cinder got no answer.
+            knew.append(bool(journal.opened(made)))
+            door.cloud.repair()
+            assert journal.opened(made) == []
+            recorded = size if knew[-1] else recorded
+            assert sizes(door, made, volume_id) == (recorded, recorded)
+    assert knew[:3] == [False, True, True]
+    with named(world) as door:
+        drop(door, made)
