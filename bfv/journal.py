@@ -29,6 +29,9 @@ the intent only removes: the guest, attachments, then volumes, each by the id th
 by the journal's marker. Then ERROR with the fault is recorded (or, for a DELETE, nothing), then it is closed.
 A DELETE writes what it removes in the same way: the ids are in the server's rows until all are gone.
 
+What cinder tells of a volume is an intent before cinder has its answer (`bfv.extend`): killed before that, cinder heard
+nothing and tells its user; killed after, the next worker looks at the volume itself, and nothing of the old look counts.
+
 **Leases.** A worker holds an intent for some seconds at a time and beats; each write of a worker is bound to
 its ``fence``, a number that grows when another takes over, so one that slept too long can write nothing more.
 """
