@@ -30,7 +30,7 @@ by the journal's marker. Then ERROR with the fault is recorded (or, for a DELETE
 A DELETE writes what it removes in the same way: the ids are in the server's rows until all are gone.
 
 What cinder tells of a volume is an intent before cinder has its answer (`bfv.extend`): killed before that, cinder heard
-nothing and tells its user; killed after, the next worker looks at the volume itself, and nothing of the old look counts.
+nothing and tells its user; killed after, the next worker looks at the volume itself, whatever the last one saw.
 
 **Leases.** A worker holds an intent for some seconds at a time and beats; each write of a worker is bound to
 its ``fence``, a number that grows when another takes over, so one that slept too long can write nothing more.
