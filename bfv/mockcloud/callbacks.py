@@ -117,7 +117,7 @@ def send(cloud: "Cloud", question: Question) -> Told:
     effect, reply = KINDS[rule.kind] if rule else ("now", "answer")
     told = Told()
     for _ in range({"now": 1, "twice": 2}.get(effect, 0)):
-        told = _over_http(cloud, url, question) if url else _stand_in(cloud, question)
+        told = _stand_in(cloud, question) if url is None else _over_http(cloud, url, question)
     if rule is not None and effect == "later":
         _later(cloud, question, rule.seconds)
     if rule is not None and reply == "late":
@@ -154,6 +154,9 @@ def _stand_in(cloud: "Cloud", question: Question) -> Told:
 
 
 def _over_http(cloud: "Cloud", url: str, question: Question) -> Told:
+    if not url:
+        # No compute service is in the catalog.
+        return Told()
     parts = urlsplit(url)
     version, body = f"2.{question.minor}", json.dumps(question.body) if question.body is not None else None
     with cloud.lock:

@@ -10,6 +10,7 @@ import uuid
 import pytest
 import requests
 
+from bfv.check import check
 from tests import sites
 from tests.api.conftest import away, opened, world_with_hosts
 from tests.flows.test_kill import chosen
@@ -305,6 +306,17 @@ def rebuild(door, server_id, image):
     assert door.running(server_id)["status"] == "ACTIVE"
     volume = door.site.volumes()[root_of(door, server_id)["volumeId"]]
     assert (volume["status"], volume["volume_image_metadata"]["image_id"]) == ("in-use", image)
+
+
+def test_whether_cinder_finds_somebody_is_checked(site, door, server_id):
+    attachment = f"{site.volume_url}/attachments/{root_of(door, server_id)['attachment_id']}"
+    for state, url, code in (("ok", door.url, 409), ("bad", "http://127.0.0.1:1/v2.1", 500), ("unknown", "", 500)):
+        name(site, url)
+        # A catalog comes with a token.
+        with door.world.cloud("admin") as cloud:
+            (line,) = [line for line in check(cloud.parts) if line.what == "cinder's call-backs"]
+        assert (line.state, url in line.found, bool(line.todo)) == (state, True, state != "ok")
+        assert site.call("demo", "DELETE", attachment).status_code == code
 
 
 def test_killed_anywhere_what_was_told_is_followed_by_the_next(site, tmp_path, image):
