@@ -21,6 +21,8 @@ from imagebackends.types import Access, Target
 
 State = Literal["ok", "bad", "unknown"]
 SERVICE_ROLE = "service"
+# In which cinder tells of a volume that was re-imaged (cinder/compute/nova.py).
+REIMAGED = 93
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def check(parts: Parts, *, projects: Sequence[str] = (), probe: bool = False, im
     if not isinstance(parts.backend, CinderBackend):
         return lines
     survey = Survey(parts.backend.clients, access)
-    for part in (_versions, _clock, _default_quota, lambda s: _storage(parts, s)):
+    for part in (_versions, _clock, _call_backs, _default_quota, lambda s: _storage(parts, s)):
         lines += _guarded(part, survey)
     for project in projects:
         lines += _guarded(lambda s, project=project: _project(parts, s, project), survey)  # type: ignore[misc]
@@ -122,6 +124,22 @@ def _clock(survey: Survey) -> Iterable[Line]:
     seconds = abs(skew.total_seconds())
     state: State = "ok" if seconds < 5 else "bad"
     yield Line(state, "clocks", f"cinder's differs by {seconds:.0f} s", "" if state == "ok" else "run NTP on both")
+
+
+def _call_backs(survey: Survey) -> Iterable[Line]:
+    what, found = "cinder's call-backs", survey.compute()
+    if found is None:
+        yield Line("unknown", what, "the catalog has no compute service: no user can delete an attachment, and no host "
+                   "sees that a volume was extended",
+                   "openstack endpoint create compute public URL-OF-BFV-SERVE")  # fmt: skip
+        return
+    url, minor = found
+    if minor is None:
+        yield Line("bad", what, f"{url} of the catalog does not tell its versions", "start `bfv serve`, or correct it")
+    elif minor < REIMAGED:
+        yield Line("bad", what, f"{url} speaks up to 2.{minor}", f"2.{REIMAGED} is needed: have it be `bfv serve`")
+    else:
+        yield Line("ok", what, f"{url} speaks up to 2.{minor}")
 
 
 def _default_quota(survey: Survey) -> Iterable[Line]:

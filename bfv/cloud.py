@@ -5,17 +5,41 @@ import contextlib
 import dataclasses
 import queue
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from oslo_config import cfg
 
-from bfv import accept, createimage, dispatch, limits, lists, power, rebuild, repair, several, spawn, view, zones
+from bfv import (
+    accept,
+    createimage,
+    dispatch,
+    events,
+    limits,
+    lists,
+    power,
+    rebuild,
+    repair,
+    several,
+    spawn,
+    view,
+    zones,
+)
 from bfv.drivers.agent import Agent
 from bfv.edits import Edits, check_lock
 from bfv.engine import Engine, Heartbeat, InProcess
-from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused, StorageError
+from bfv.errors import (
+    BadConfig,
+    BadRequest,
+    CellDown,
+    Conflict,
+    Failed,
+    MaybeRunning,
+    NotFound,
+    Refused,
+    StorageError,
+)
 from bfv.job import Job
 from bfv.journal import SLOTS, Intent
 from bfv.limits import Limits
@@ -227,17 +251,28 @@ class Cloud:
         """Return what the caller's project may have and has. Raises CellDown for the API database."""
         return limits.of_project(self.parts, (caller or self._caller()).project_id)
 
-    def tell(self, event: ServerEvent) -> None:
-        """Hand what another service tells of a server on to all ``listeners``.
+    def tell(self, event: ServerEvent, caller: Caller | None = None) -> bool:
+        """Act on what another service tells of a server, and hand it on to all ``listeners``.
 
-        Raises NotFound, Conflict for a server that no host has, CellDown.
+        Return False where it is only kept, until the server's cell is back. Raises NotFound, BadRequest, Conflict for
+        a server that no host has, CellDown for what nobody would act on later.
         """
-        mapping = self._mapping(event.server_id)
-        _, server = self._row(mapping)
-        if not server.host:
-            raise Conflict(f"Server {server.uuid} is on no host.")
+        who, mapping = caller or self._caller(), self._mapping(event.server_id)
+        if event.name == events.REIMAGED and event.tag and self.parts.waits.hurry(event.tag):
+            return True
+        try:
+            _, server = self._row(mapping)
+        except (CellDown, BadCell):
+            if not events.keep(self.parts, mapping, event, who):
+                raise
+            return False
+        intent = events.take(self.parts, mapping, server, event, who)
+        if intent is not None:
+            # With our own rights: who told of it is no user of the server's project.
+            self.engine.submit(intent.id, f"{intent.verb} {intent.cell}")
         for listener in self.listeners:
             listener(event)
+        return True
 
     def zones(self) -> dict[str, bool]:
         """Return the availability zones, each with whether it may take servers now. Raises CellDown."""
@@ -272,10 +307,13 @@ class Cloud:
     def resume(self) -> int:
         """Have this process go on with what dead workers left open; return how many that are. Repeatable.
 
-        Unlike ``repair`` it waits for none of them: they run beside what this process was asked for.
+        Unlike ``repair`` it waits for none of them: they run beside what this process was asked for. What is for a cell
+        that is down stays as it is until the cell is back.
         """
         opened = self.parts.journal.opened()
-        taken = [intent for each in opened if (intent := self.parts.journal.take(each.id)) is not None]
+        down = self._down({each.cell for each in opened if each.cell})
+        left = [each for each in opened if each.cell not in down]
+        taken = [intent for each in left if (intent := self.parts.journal.take(each.id)) is not None]
         for intent in taken:
             self.engine.submit(intent.id, f"{intent.verb} {intent.cell}")
         return len(taken)
@@ -409,6 +447,14 @@ class Cloud:
         if mapping.project_id != who.project_id and "admin" not in who.roles:
             raise NotFound(f"Server {server_id} could not be found.")
         return mapping
+
+    def _down(self, names: Iterable[str]) -> set[str]:
+        """Return those of the cells whose databases do not answer now."""
+        found = []
+        for name in names:
+            with contextlib.suppress(BadConfig):
+                found.append(self.parts.cells.cell(name))
+        return {state.cell.name for state in self.parts.pool.look(found) if state.since is not None}
 
     def _placed(self, server_id: str, who: Caller) -> tuple[ServerMapping, Database, Server]:
         """Return a server of the caller's that has its row. Raises NotFound, Conflict while it is built, CellDown."""

@@ -9,7 +9,7 @@ died is undone here, with the rights of whoever asked for the deletion.
 import time
 from collections.abc import Callable
 
-from bfv import boot, connect, createimage, edits, outside, power, rebuild, records, spawn
+from bfv import boot, connect, createimage, edits, extend, outside, power, rebuild, records, spawn
 from bfv.errors import Failed, HasSnapshots, InUse, MaybeRunning
 from bfv.job import Job
 from bfv.journal import DONE, FAILED, Intent
@@ -30,6 +30,7 @@ STOPPABLE: dict[str, Callable[[Parts, Intent], None]] = {
     "lock": edits.run,
     "unlock": edits.run,
     "resetState": edits.run,
+    extend.VERB: extend.run,
 }
 ASK = 0.1
 PATIENCE = 20.0

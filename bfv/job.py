@@ -107,9 +107,9 @@ class Job:
         """Return whether this worker or one before it came to a step."""
         return any(step.name == name for step in self.parts.journal.history(self.intent))
 
-    def close(self, phase: str, outcome: str | None = None) -> None:
-        """End the intent."""
-        self.parts.journal.close(self.intent, phase, outcome)
+    def close(self, phase: str, outcome: str | None = None, *, stop: bool = False) -> None:
+        """End the intent; with ``stop`` raise Cancelled if it is asked to begin anew."""
+        self.parts.journal.close(self.intent, phase, outcome, stop=stop)
         LOG.info("server %s: %s %s", self.intent.server_id, self.intent.verb, phase)
 
     def object(self, kind: str, role: str) -> Object | None:

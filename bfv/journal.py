@@ -29,6 +29,9 @@ the intent only removes: the guest, attachments, then volumes, each by the id th
 by the journal's marker. Then ERROR with the fault is recorded (or, for a DELETE, nothing), then it is closed.
 A DELETE writes what it removes in the same way: the ids are in the server's rows until all are gone.
 
+What cinder tells of a volume is an intent before cinder has its answer (`bfv.extend`): killed before that, cinder heard
+nothing and tells its user; killed after, the next worker looks at the volume itself, whatever the last one saw.
+
 **Leases.** A worker holds an intent for some seconds at a time and beats; each write of a worker is bound to
 its ``fence``, a number that grows when another takes over, so one that slept too long can write nothing more.
 """
@@ -78,7 +81,7 @@ class Journal:
     """Reads and writes the journal; ``owner`` names this process in leases of ``lease`` seconds.
 
     What writes raises LeaseLost for an intent that another worker has. With ``stop`` it raises Cancelled, and
-    writes nothing, once a DELETE has asked the intent to stop.
+    writes nothing, once a DELETE has asked the intent to stop, or somebody to begin anew.
     """
 
     def __init__(self, database: Database, owner: str, lease: float) -> None:
@@ -109,9 +112,12 @@ class Journal:
         decision: Mapping[str, Any] | None = None,
         cell: str | None = None,
         payload: Mapping[str, Any] | None = None,
+        slot: str | None = None,
         also: Callable[[sa.Connection, str], Mapping[str, Any]] | None = None,
     ) -> Intent:
         """Write a new intent, held by this process, in a transaction of the caller's; IntegrityError goes through.
+
+        ``slot`` is by default its verb's.
 
         ``also`` runs first, with the intent's id, and returns the decision; what it raises leaves no trace of either.
         It is repeated with all of the transaction while a lock is not to be had.
@@ -126,7 +132,7 @@ class Journal:
 
         if also is not None:
             row["decision"] = json.dumps(also(conn, row["id"]))
-        conn.execute(_NEW_INTENT, {**row, "slot": SLOTS.get(verb, verb)})
+        conn.execute(_NEW_INTENT, {**row, "slot": slot or SLOTS.get(verb, verb)})
         if payload:
             conn.execute(_NEW_PAYLOAD, {"intent_id": row["id"], "body": json.dumps(payload)})
         # What was written is what is read: JSON makes lists of tuples and texts of numbers that are keys.
@@ -270,6 +276,12 @@ class Journal:
         with self.database.writer() as conn:
             conn.execute(asked.values(cancel=True))
 
+    def again(self, server_id: str, slot: str) -> bool:
+        """Ask the open intent of that slot to begin anew before it closes; return False if none is open."""
+        asked = intents.update().where(intents.c.server_id == server_id, intents.c.slot == slot).values(cancel=True)
+        with self.database.writer() as conn:
+            return bool(conn.execute(asked).rowcount)
+
     def check(self, intent: Intent) -> Intent:
         """Return the intent as it is now."""
         now = self.get(intent.id)
@@ -277,12 +289,12 @@ class Journal:
             raise LeaseLost(intent.id)
         return now
 
-    def close(self, intent: Intent, phase: str, outcome: str | None = None) -> None:
+    def close(self, intent: Intent, phase: str, outcome: str | None = None, *, stop: bool = False) -> None:
         """End an intent and wipe its payload."""
         ended = {"phase": phase, "slot": intent.id, "closed_at": utcnow(), "lease_until": None,
                  "outcome": outcome or intent.outcome}  # fmt: skip
         with self.database.writer() as conn:
-            self._fenced(conn, intent, ended)
+            self._fenced(conn, intent, ended, stop)
             conn.execute(_WIPE, {"intent": intent.id})
             if intent.verb == "boot":
                 claims.end_boot(conn, intent.id, booted=phase == DONE)

@@ -4,7 +4,8 @@
 Of the threads that wait with the same rights one looks for all, by one list call a tick, so a storm of N boots
 costs as many calls as it lasts ticks, not N times that. The interval starts small for fresh waits and grows with
 the age of the youngest; and it is never shorter than twice the last look took, so that looking
-leaves the service most of its time.
+leaves the service most of its time. Where the service tells that a disk is ready, the next look is at once; what is
+told may get lost, and is never taken for the look.
 """
 
 import datetime as dt
@@ -45,6 +46,7 @@ class Waits:
         self._changed = threading.Condition()
         self._waiting: dict[str, list[_Wait]] = {}
         self._looking: set[str] = set()
+        self._hurried: set[str] = set()
         self._last_look: dict[str, float] = {}
 
     def until(
@@ -86,6 +88,20 @@ class Waits:
                 self._waiting[key].remove(wait)
                 self._changed.notify_all()
 
+    def hurry(self, disk_id: str) -> bool:
+        """Have whoever waits for a disk look now, since it is told to be ready; return whether anybody waits here."""
+        with self._changed:
+            keys = {key for key, waits in self._waiting.items() if any(wait.disk_id == disk_id for wait in waits)}
+            self._hurried |= keys
+            self._changed.notify_all()
+        return bool(keys)
+
+    def _pause(self, key: str, seconds: float) -> None:
+        """Let so many seconds go by before a look, fewer if it is asked for."""
+        with self._changed:
+            self._changed.wait_for(lambda: key in self._hurried, seconds)
+            self._hurried.discard(key)
+
     def _next(self, key: str, access: Access, wait: _Wait, deadline: float) -> bool:
         """Look for everybody, or wait until somebody has looked; return whether there is news."""
         with self._changed:
@@ -96,7 +112,7 @@ class Waits:
             self._looking.add(key)
             others = list(self._waiting[key])
         try:
-            time.sleep(min(self._interval(key, others), max(0.0, deadline - time.monotonic())))
+            self._pause(key, min(self._interval(key, others), max(0.0, deadline - time.monotonic())))
             with self._changed:
                 others = list(self._waiting[key])
             self._look(key, access, others)

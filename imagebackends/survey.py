@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keystoneauth1.adapter import Adapter
+from keystoneauth1.exceptions import EndpointNotFound
 
 from imagebackends.cinder.client import Clients
 from imagebackends.glance import adapter as image_adapter
@@ -134,6 +135,24 @@ class Survey:
             answer = adapter.get("/limits")
         date = answer.headers.get("Date")
         return email.utils.parsedate_to_datetime(date) - before if date else None
+
+    def compute(self) -> tuple[str, int | None] | None:
+        """Return where the catalog says that cinder calls back, None for nowhere, and its newest microversion.
+
+        The microversion is its minor number, None where nobody tells it.
+        """
+        settings = self._clients.settings
+        with told("look for the compute service in the catalog", self._access):
+            try:
+                found = self._clients.session.get_endpoint_data(
+                    auth=self._access.auth, service_type="compute", region_name=settings.region_name,
+                    interface=settings.interface, discover_versions=True,
+                )  # fmt: skip
+            except EndpointNotFound:
+                found = None
+        if found is None:
+            return None
+        return str(found.url), int(found.max_microversion[1]) if found.max_microversion else None
 
     def stores(self) -> list[Store]:
         """Return glance's stores with the Ceph cluster of each (``glance/api/v2/discovery.py``, 2023.1)."""

@@ -6,11 +6,13 @@ import dataclasses
 import functools
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
 import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 from keystoneauth1.identity import v3
@@ -27,6 +29,7 @@ USERS = {  # name: (project, its domain, password)
     "demo": ("demo", "default", "labdemo"),
     "other": ("other", "default", "labdemo"),
     "noservice": ("noservice", "outer", "labdemo"),
+    "cinder": ("service", "default", "labsvc"),
     "bfv": ("service", "default", "labsvc"),
     "bfv-nosvc": ("service", "default", "labsvc"),
     "bfv-plain": ("service", "default", "labsvc"),
@@ -149,8 +152,7 @@ class Site:
             answer = requests.put(f"{self.control_url}/cells/{cell}", json={"storage": state}, timeout=10)
             answer.raise_for_status()
         else:
-            verb = {"hangs": "pause", "up": "resume"}[state]
-            subprocess.run([sys.executable, "-m", "lab", verb, f"ceph-osd-{cell}"], cwd=ROOT, check=True, timeout=60)
+            _lab({"hangs": "pause", "up": "resume"}[state], f"ceph-osd-{cell}")
 
     def settle(self, volume_id, *states, seconds=60):
         """Wait until a volume is in one of the states (None: gone) and return it."""
@@ -170,6 +172,33 @@ def until(done, seconds=60):
     while not done():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def in_place_of_compute(control_url=None):
+    """Give a free port that the catalog names as the compute service, for as long as the block lasts.
+
+    In the lab the stand-in leaves its port meanwhile; a run that is killed here leaves that to `python -m lab up`.
+    """
+    if control_url:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        put = functools.partial(requests.put, f"{control_url}/compute", timeout=10)
+        put(json={"url": f"http://127.0.0.1:{port}/v2.1"}).raise_for_status()
+        try:
+            yield port
+        finally:
+            put(json={"url": None}).raise_for_status()
+        return
+    _lab("stop", "novastub")
+    try:
+        yield urlsplit(lab_environment()["LAB_COMPUTE_URL"]).port
+    finally:
+        _lab("start", "novastub")
+
+
+def _lab(*words):
+    subprocess.run([sys.executable, "-m", "lab", *words], cwd=ROOT, check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
 def _session():

@@ -19,6 +19,7 @@ from sqlalchemy import event
 
 import bfv
 from bfv.caller import from_environment
+from bfv.types import ServerEvent
 
 COUNTS = {"commit": 0, "before": 0, "after": 0, "guest": 0}
 LOCK = threading.Lock()
@@ -81,6 +82,9 @@ def main():
             cloud.wait(words[0], 120)
         elif verb == "lock":
             cloud.edits.lock(words[0], from_environment(), "why")
+        elif verb == "tell":
+            cloud.tell(ServerEvent(words[0], "volume-extended", tag=words[1]))
+            cloud.wait(words[0], 120)
         elif verb in ("stop", "start", "reboot"):
             getattr(cloud, verb)(words[0])
             cloud.wait(words[0], 120)

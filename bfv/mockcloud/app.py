@@ -2,6 +2,7 @@
 """From a call to an answer: which service, whose token, which version, which fault on the way. Both doors end here."""
 
 import re
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from bfv.mockcloud import (
     attachments,
     backends,
     block,
+    callbacks,
     compute,
     control,
     credentials,
@@ -121,14 +123,23 @@ class App:
         return self._record(name, request, response, rule)
 
     def _effect(self, name: str, service: Service, request: Request) -> Response:
-        with self.cloud.lock:
-            self.cloud.pace.run()
-            response = self._guarded(name, service, request)
-            self.cloud.pace.run()
-            return response
+        told: dict[str, callbacks.Told] = {}
+        while True:
+            try:
+                with self.cloud.lock:
+                    self.cloud.pace.run()
+                    response = self._guarded(name, service, replace(request, ids={}, told=told))
+                    self.cloud.pace.run()
+                    return response
+            except callbacks.Unasked as unasked:
+                told[unasked.question.path] = callbacks.send(self.cloud, unasked.question)
 
     def _late(self, name: str, service: Service, request: Request) -> None:
-        self._guarded(name, service, request)
+        try:
+            self._guarded(name, service, request)
+        except callbacks.Unasked:
+            # The lock is ours, and the compute service must be asked without it.
+            threading.Thread(target=self._effect, args=(name, service, request), daemon=True).start()
 
     def _guarded(self, name: str, service: Service, request: Request) -> Response:
         """Find the route and answer; refusals become the service's own words."""
@@ -136,6 +147,8 @@ class App:
             return _headers(name, request, self._routed(name, service, request))
         except Refusal as refusal:
             return _headers(name, request, service.failed(self.cloud, request, refusal))
+        except callbacks.Unasked:
+            raise
         except Exception as error:
             traceback.print_exc()
             return Response(500, {"error": f"the mocked cloud does not understand this call: {error!r}"})

@@ -4,7 +4,7 @@
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from bfv.mockcloud import listing
+from bfv.mockcloud import callbacks, listing
 from bfv.mockcloud.block import done, invalid, missing, sees, unfit, volume_of
 from bfv.mockcloud.state import Attachment, Volume
 from bfv.mockcloud.wire import Json, Refusal, Request, Response, Route
@@ -192,9 +192,9 @@ def ask_nova(cloud: "Cloud", request: Request, attachment: Attachment) -> None:
     """Ask Nova about a connected attachment, unless a service calls (``attachment_deletion_allowed``)."""
     if request.who.beside or not attachment.connection or not attachment.instance:
         return
-    if cloud.nova.fault:
-        raise Refusal(503, "Nova is not available, and Cinder must know whether it uses this attachment.")
-    if cloud.nova.attachments.get((attachment.instance, attachment.volume_id)) == attachment.id:
+    path = f"/servers/{attachment.instance}/os-volume_attachments/{attachment.volume_id}"
+    found = callbacks.ask(cloud, request, path)
+    if found and found["volumeAttachment"].get("attachment_id") == attachment.id:
         text = f"Detach volume from instance {attachment.instance} using the Compute API"
         raise Refusal(409, f"ConflictNovaUsingAttachment: {text}")
 

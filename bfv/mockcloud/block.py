@@ -18,6 +18,7 @@ NAMES = {
     404: "itemNotFound",
     409: "conflictingRequest",
     413: "overLimit",
+    503: "serviceUnavailable",
 }
 MALFORMED = "The server could not comply with the request since it is either malformed or otherwise incorrect."
 NOT_FOUND = "The resource could not be found."

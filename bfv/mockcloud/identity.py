@@ -89,6 +89,7 @@ def catalog(cloud: "Cloud", base: str) -> list[Json]:
             "name": name,
         }
         for kind, name, path in CATALOG
+        if elsewhere.get(kind) != ""
     ]
 
 

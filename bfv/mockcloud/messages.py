@@ -23,6 +23,8 @@ TEXTS = {
         "VOLUME_VOLUME_008_012",
         "create volume from backend storage:Driver failed to create the volume.",
     ),
+    "not_extended": ("VOLUME_VOLUME_007_009", "extend volume:Compute service failed to extend volume."),
+    "not_reimaged": ("VOLUME_VOLUME_016_028", "reimage volume:Compute service failed to reimage volume."),
 }
 KEPT = dt.timedelta(days=30)
 

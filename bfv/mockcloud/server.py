@@ -100,6 +100,13 @@ class Listener(ThreadingHTTPServer):
         super().__init__((host, port), Handler)
         self.address = f"{host}:{self.server_address[1]}"
 
+    def service_actions(self) -> None:
+        """Do what is due also while nobody calls: a compute service waits for what Cinder tells it."""
+        cloud = self.app.cloud
+        if cloud.compute_url is not None:
+            with cloud.lock:
+                cloud.pace.run()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Leave out clients that went away; anything else is a fault of ours and told as such."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):

@@ -200,7 +200,7 @@ class Cloud:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.lock = threading.RLock()
-        # Where the catalog says that servers are made; by default here, where none are.
+        # Where the catalog says that servers are made: by default here, where none are; nowhere if it is empty.
         self.compute_url: str | None = None
         self.reset()
 

@@ -3,7 +3,7 @@
 
 from typing import TYPE_CHECKING
 
-from bfv.mockcloud import cache, formats, messages
+from bfv.mockcloud import cache, callbacks, formats, messages
 from bfv.mockcloud.rbd import GIB, Cluster, RbdError, Snapshot
 from bfv.mockcloud.state import Cell, Image, Volume
 
@@ -242,9 +242,7 @@ def reimage(cloud: "Cloud", volume: Volume, image: Image) -> None:
         volume.bootable, volume.image_metadata = True, image_metadata(image)
         cloud.touch(volume, status="reserved" if before == "reserved" else "available")
         if before == "reserved":
-            servers = {each.instance for each in cloud.attachments_of(volume.id) if each.instance}
-            event = {"name": "volume-reimaged", "tag": volume.id}
-            cloud.nova.events += [{**event, "server_uuid": server} for server in sorted(servers)]
+            callbacks.tell(cloud, volume, "volume-reimaged")
 
     cloud.pace.later("downloading", volume.id, act, lambda: up(cell))
 
@@ -258,9 +256,6 @@ def extend(cloud: "Cloud", volume: Volume, size: int) -> None:
         if cell is not None:
             cell.cluster.pools["volumes"].images[name(volume.id)].resize(size * GIB)
         cloud.touch(volume, status=before, size=size)
-        if before == "in-use":
-            servers = {each.instance for each in cloud.attachments_of(volume.id) if each.instance}
-            event = {"name": "volume-extended", "tag": volume.id}
-            cloud.nova.events += [{**event, "server_uuid": server} for server in sorted(servers)]
+        callbacks.tell(cloud, volume, "volume-extended")
 
     cloud.pace.later("extending", volume.id, act, lambda: cell is None or up(cell))

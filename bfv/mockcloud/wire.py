@@ -36,6 +36,8 @@ class Request:
     ids: dict[str, str] = field(default_factory=dict)
     minor: int = 0
     caller: "Context | None" = None
+    # What the compute service said where it had to be asked, by path.
+    told: dict[str, Any] = field(default_factory=dict)
 
     @property
     def who(self) -> "Context":

@@ -28,9 +28,9 @@ def own_world(site, tmp_path):
 class Process:
     """A running `bfv serve`."""
 
-    def __init__(self, world, log):
+    def __init__(self, world, log, port=0):
         environment = {**os.environ, "PYTHONPATH": str(sites.ROOT), "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-m", "bfv", "--config-file", str(world.config), "serve", "--port", "0"]
+        command = [sys.executable, "-m", "bfv", "--config-file", str(world.config), "serve", "--port", str(port)]
         self.log = log
         self._errors = log.open("w")
         self.process = subprocess.Popen(

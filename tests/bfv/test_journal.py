@@ -5,7 +5,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from bfv.errors import LeaseLost
+from bfv.errors import Cancelled, LeaseLost
 from bfv.journal import CANCELLED, DONE, UNWINDING, Journal
 from bfv.tables import metadata
 from cells.errors import Exists
@@ -51,6 +51,21 @@ def test_markers_are_random_and_long(journal):
 
     assert len(markers) == 50
     assert min(map(len, markers)) >= 32
+
+
+def test_what_is_asked_for_again_begins_anew_before_it_closes(journal):
+    assert not journal.again("s1", "v1")
+    intent = journal.open("extend_volume", "s1", slot="v1", **ASK)
+    journal.open("extend_volume", "s1", slot="v2", **ASK)
+    with pytest.raises(Exists):
+        journal.open("extend_volume", "s1", slot="v1", **ASK)
+    assert journal.again("s1", "v1")
+    assert journal.again("s1", "v1")
+    with pytest.raises(Cancelled):
+        journal.close(intent, DONE, stop=True)
+    journal.close(journal.update(intent, "look", cancel=False), DONE, stop=True)
+    assert not journal.again("s1", "v1")
+    assert [each.phase for each in journal.of_server("s1")] == [DONE, "forward"]
 
 
 def test_only_one_intent_of_a_verb_is_open_for_a_server(journal):

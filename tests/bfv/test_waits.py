@@ -62,6 +62,26 @@ def test_one_disk(shelf, waits):
     assert disk.status == "available"
 
 
+def test_who_is_told_that_a_disk_is_ready_looks_at_once_and_believes_the_look_alone(shelf):
+    waits, ended = Waits(shelf, first=600, longest=600, skew=60), threading.Event()
+    disk = shelf.put("a", 0.2)
+    assert not waits.hurry("a"), "nobody waits yet"
+
+    def wait():
+        waits.until(ACCESS, disk, available, 600, lambda: None)
+        ended.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    # Told too early it is looked at for nothing.
+    told = [waits.hurry("a") for _ in iter(lambda: ended.wait(0.02), True)]
+    thread.join()
+    assert True in told
+    assert 1 < shelf.looks <= len(told) + 1
+    assert not waits.hurry("b")
+    assert not waits.hurry("a")
+
+
 def test_one_look_serves_all_who_wait(shelf, waits):
     done = []
 

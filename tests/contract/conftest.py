@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from bfv import mockcloud
+from tests import sites
+from tests.contract.compute import Compute
 from tests.contract.door import Person, Site, Tenant
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,6 +55,7 @@ def mock(told):
         backends=told["backends"],
         fsids=told["fsids"],
         internal_project=told["internal_project"],
+        control_url=told["control_url"],
     )
 
 
@@ -213,3 +216,10 @@ def reserve(site, member):
         return answer.json()["attachment"]["id"], server_id
 
     return make
+
+
+@pytest.fixture
+def compute(site):
+    """A compute service of this test alone, where the catalog says that it is."""
+    with sites.in_place_of_compute(site.control_url) as port, Compute(port) as service:
+        yield service

@@ -39,6 +39,7 @@ class Site:
     backends: dict[str, str]
     fsids: dict[str, str]
     internal_project: str
+    control_url: str | None = None
     tokens: dict[Person, str] = field(default_factory=dict)
 
     def password(self, who, **scope):
@@ -139,6 +140,7 @@ NAMES = {
     406: "computeFault",
     409: "conflictingRequest",
     500: "computeFault",
+    503: "serviceUnavailable",
 }
 
 
@@ -165,10 +167,10 @@ def emptied(answer, status=202):
     assert "x-compute-request-id" not in answer.headers
 
 
-def acted(answer, status=202):
+def acted(answer, status=202, version="3.71"):
     """Check the empty answer of an action of Cinder's."""
     assert (answer.status_code, answer.content) == (status, b""), answer.text
-    cinder_headers(answer)
+    cinder_headers(answer, version)
 
 
 TITLES = {

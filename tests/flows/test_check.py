@@ -22,6 +22,7 @@ def test_a_cloud_that_is_ready(world, site):
     assert found["cell cell1, tier default"]["found"].startswith(site.backends["cell1"])
     assert "holds glance's store" in found["cell cell1: Ceph"]["found"]
     assert "boots and rebuilds" in found["cinder"]["found"]
+    assert found["cinder's call-backs"]["state"] == "ok"
     assert found[f"project {demo}"]["state"] == "ok"
 
 

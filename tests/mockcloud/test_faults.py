@@ -2,6 +2,7 @@
 """Faults by rule: what the caller gets, and what was done all the same."""
 
 import time
+import uuid
 
 import pytest
 import requests
@@ -90,3 +91,34 @@ def test_keystone_and_glance_fail_too(demo):
     demo.mock("POST", "/faults", {"kind": "lost_before", "path": "^/image/"})
     with pytest.raises(requests.ConnectionError):
         demo("GET", "/v2/images")
+
+
+@pytest.mark.parametrize(("kind", "times"), [("lost_before", 0), ("lost_after", 1), ("lost_late", 1), ("doubled", 2)])
+def test_what_cinder_tells_the_compute_service_meets_them_too(demo, kind, times):
+    volume = demo.volume()
+    demo.status(volume)
+    body = {"volume_uuid": volume, "instance_uuid": str(uuid.uuid4()), "connector": {"host": "h"}}
+    attachment = demo("POST", "/attachments", {"attachment": body}).json()["attachment"]["id"]
+    demo("POST", f"/attachments/{attachment}/action", {"os-complete": {}})
+    demo.mock("POST", "/clock", {"hold": True})
+    demo.mock("POST", "/faults", {"kind": kind, "seconds": 10, "path": "/os-server-external-events$"})
+    demo("POST", f"/volumes/{volume}/action", {"os-extend": {"new_size": 2}})
+    told = lambda: demo.mock("GET", "/compute/events").json()  # noqa: E731
+    if kind == "lost_late":
+        assert told() == []
+        demo.mock("POST", "/clock", {"advance": 10})
+    event = {"name": "volume-extended", "server_uuid": body["instance_uuid"], "tag": volume}
+    assert told() == [event] * times
+    # Where cinder hears nothing it tells its user.
+    left = [each["event_id"] for each in demo("GET", "/messages").json()["messages"]]
+    assert left == ([] if kind == "doubled" else ["VOLUME_VOLUME_007_009"])
+
+
+def test_the_question_whether_an_attachment_is_used_meets_them_too(demo):
+    volume = demo.volume()
+    demo.status(volume)
+    body = {"volume_uuid": volume, "instance_uuid": str(uuid.uuid4()), "connector": {"host": "h"}}
+    path = f"/attachments/{demo('POST', '/attachments', {'attachment': body}).json()['attachment']['id']}"
+    question = {"method": "GET", "path": "/os-volume_attachments/"}
+    demo.mock("POST", "/faults", [{"kind": "lost_before", **question}, {"kind": "status_before", "nth": 2, **question}])
+    assert [demo("DELETE", path).status_code for _ in range(3)] == [500, 503, 200]
