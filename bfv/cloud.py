@@ -11,22 +11,24 @@ from typing import Any
 
 from oslo_config import cfg
 
-from bfv import accept, dispatch, limits, lists, power, rebuild, repair, spawn, view, zones
+from bfv import accept, attach, detach, dispatch, limits, lists, power, rebuild, repair, spawn, view, zones
 from bfv.drivers.agent import Agent
 from bfv.engine import Engine, Heartbeat, InProcess
 from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused
-from bfv.journal import SLOTS, Intent
+from bfv.journal import DONE, SLOTS, Intent
 from bfv.limits import Limits
 from bfv.parts import Parts, assemble
-from bfv.types import BootRequest, Caller, Decision, Deleted, ServerEvent, ServerInfo
+from bfv.types import BootRequest, Caller, Decision, Deleted, ServerEvent, ServerInfo, VolumeRequest
 from cells import servers
 from cells.database import Database
 from cells.errors import BadCell, Exists, NotMapped
 from cells.listing import Query
-from cells.types import Server, ServerMapping
+from cells.types import BlockDevice, Server, ServerMapping
 from imagebackends.types import Attachment
 
 ATTEMPTS = 3
+# Seconds: how long a volume waits for its turn, and how often it asks.
+PATIENCE, ASK = 20.0, 0.05
 Progress = Callable[[ServerInfo], None]
 
 
@@ -165,6 +167,58 @@ class Cloud:
         if self.parts.driver is not None and spawn.runs(self.parts, self._row(mapping)[1]):
             raise Conflict(f"Server {server_id} runs on its host and uses its volumes; delete or rebuild it.")
         self._run_now("disconnect", mapping, caller, {})
+
+    def attach_volume(self, server_id: str, request: VolumeRequest, caller: Caller | None = None) -> BlockDevice:
+        """Give a server one more volume, wait for the end and return its device.
+
+        Raises what ``start_attach`` raises, and Failed when the volume was taken back.
+        """
+        who = caller or self._caller()
+        intent, _ = self.start_attach(server_id, request, who)
+        ended = self._end_of(intent)
+        if ended.phase != DONE:
+            raise Failed(f"Volume {request.volume_id} was not attached: {ended.outcome}")
+        return next(each for each in self.server(server_id, who).devices if each.volume_id == request.volume_id)
+
+    def start_attach(
+        self, server_id: str, request: VolumeRequest, caller: Caller | None = None
+    ) -> tuple[Intent, BlockDevice | None]:
+        """Start to give a server one more volume; return the device, None while nobody knows whether it is reserved.
+
+        Raises Refused, NotFound, Failed, CellDown when nothing was started.
+        """
+        who = caller or self._caller()
+        mapping = self._own(server_id, who)
+        database, server = self._row(mapping)
+        disk = attach.check(self.parts, self.parts.rights.image(who), server, database.name, request)
+        words = dataclasses.asdict(dataclasses.replace(request, size=disk.size))
+        intent = self._open_in_turn("attach", mapping, who, words)
+        self.parts.rights.keep(intent.id, who)
+        try:
+            return intent, attach.begin(self.parts, intent)
+        except MaybeRunning:
+            return intent, None
+        finally:
+            # It goes on from there; nothing is left to do where it was taken back.
+            self._start(intent, who)
+
+    def detach_volume(self, server_id: str, volume_id: str, caller: Caller | None = None) -> None:
+        """Take a volume from a server and wait until it is free. Raises what ``start_detach`` raises, and Failed."""
+        intent = self.start_detach(server_id, volume_id, caller)
+        ended = self._end_of(intent)
+        if ended.phase != DONE:
+            raise Failed(f"Volume {volume_id} was not detached: {ended.outcome}")
+
+    def start_detach(self, server_id: str, volume_id: str, caller: Caller | None = None) -> Intent:
+        """Start to take a volume from a server. Raises Refused, NotFound, CellDown when nothing was started."""
+        who = caller or self._caller()
+        mapping = self._own(server_id, who)
+        _, server = self._row(mapping)
+        device = detach.check(self.parts, server, volume_id)
+        words = {"device_id": device.uuid, "volume_id": volume_id}
+        intent = self._open_in_turn("detach", mapping, who, words)
+        self._start(intent, who)
+        return intent
 
     def server(self, server_id: str, caller: Caller | None = None) -> ServerInfo:
         """Return a server. Raises NotFound, CellDown."""
@@ -306,6 +360,18 @@ class Cloud:
             except Exists:
                 self._finish_older(verb, mapping.server_id, who)
         raise Conflict(f"Server {mapping.server_id} is being changed by others; try again.")
+
+    def _open_in_turn(self, verb: str, mapping: ServerMapping, who: Caller, request: Mapping[str, Any]) -> Intent:
+        """Open an intent when those on other volumes of the server are done: people attach several at once."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._open(verb, mapping, who, request)
+            except Conflict:
+                opened = {each.verb for each in self.parts.journal.opened(mapping.server_id)}
+                if opened - {"attach", "detach"} or time.monotonic() > deadline:
+                    raise
+            time.sleep(ASK)
 
     def _finish_older(self, verb: str, server_id: str, who: Caller | None) -> None:
         """Finish what is open in a verb's slot: run over a half-done one, nobody could tell what is whose."""

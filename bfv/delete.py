@@ -9,7 +9,7 @@ died is undone here, with the rights of whoever asked for the deletion.
 import time
 from collections.abc import Callable
 
-from bfv import boot, connect, outside, power, rebuild, records, spawn
+from bfv import attach, boot, connect, detach, outside, power, rebuild, records, spawn
 from bfv.errors import Failed, HasSnapshots, InUse, MaybeRunning
 from bfv.job import Job
 from bfv.journal import DONE, FAILED, Intent
@@ -23,6 +23,8 @@ STOPPABLE: dict[str, Callable[[Parts, Intent], None]] = {
     "rebuild": rebuild.run,
     "connect": connect.run,
     "disconnect": connect.run_disconnect,
+    "attach": attach.run,
+    "detach": detach.run,
     "stop": power.run,
     "start": power.run,
     "reboot": power.run,

@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 # These change the same attachments or the same guest: while one of them is open, none of the others may begin.
-SLOTS = dict.fromkeys(("connect", "disconnect", "rebuild", "stop", "start", "reboot"), "change")
+_CHANGES = ("connect", "disconnect", "attach", "detach", "rebuild", "stop", "start", "reboot")
+SLOTS = dict.fromkeys(_CHANGES, "change")
 FORWARD, UNWINDING, DONE, FAILED, CANCELLED = "forward", "unwinding", "done", "failed", "cancelled"
 
 
