@@ -82,7 +82,7 @@ BREAKS = {
     "comes once": (ADDED, ADDED.replace("{**found, key", "{**found, **({1: 1} if key not in found else None), key"),
                    ["a_volume_comes"]),
     "comes unplugged": (ADDED, "pass", ["a_volume_that"]),
-    "comes loose": ("host, guest)\n            self._must_be_connected(host, device)", "host, guest)", ["a_volume_without"]),
+    "comes loose": ("guest)\n            self._must_be_connected(host, device)", "guest)", ["a_volume_without"]),
     "does not go": ("lambda found: _without(found, key))", "lambda found: found)", ["a_volume_that"]),
     "goes with all": ("lambda found: _without(found, key))", "lambda found: {})", ["a_volume_that"]),
     "goes once": ("lambda found: _without(found, key))", "lambda found: found[key] and _without(found, key))",
