@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers with several disks: made together, kept or deleted each by its own word, and of one failure nothing is left."""
+"""Servers with several disks: made together, each kept or deleted by its own word; of a failure nothing is left."""
 
 import json
 import uuid
