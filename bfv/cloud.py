@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import datetime as dt
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from bfv import accept, attach, detach, dispatch, limits, lists, power, rebuild, repair, spawn, view, zones
+from bfv import accept, attach, detach, dispatch, limits, lists, power, rebuild, repair, spawn, tenantusage, view, zones
 from bfv.drivers.agent import Agent
 from bfv.engine import Engine, Heartbeat, InProcess
 from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused
@@ -244,6 +245,21 @@ class Cloud:
     def limits(self, caller: Caller | None = None) -> Limits:
         """Return what the caller's project may have and has. Raises CellDown for the API database."""
         return limits.of_project(self.parts, (caller or self._caller()).project_id)
+
+    def used(
+        self,
+        start: dt.datetime,
+        stop: dt.datetime,
+        project_id: str | None,
+        *,
+        limit: int | None = None,
+        marker: str | None = None,
+    ) -> tenantusage.Used:
+        """Return the servers that ran between two times (naive UTC); the caller has checked who may ask.
+
+        Raises NotMapped for an unknown marker, CellDown for the API database.
+        """
+        return tenantusage.between(self.parts, start, stop, project_id, limit=limit, marker=marker)
 
     def tell(self, event: ServerEvent) -> None:
         """Hand what another service tells of a server on to all ``listeners``.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API as data: each call with its policy, its schemas and its microversions."""
 
-from bfv.api import about, attach, events, flavors, schemas, servers
+from bfv.api import about, attach, events, flavors, schemas, servers, tenantusage
 from bfv.api.call import Route
 
 SERVER, FLAVOR = "/servers/{server_id}", "/flavors/{flavor_id}"
@@ -27,6 +27,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/os-availability-zone", about.zones, "os-availability-zone:list", query=schemas.no_query),
     Route("GET", "/extensions", about.extensions, "extensions", query=schemas.no_query),
     *attach.ROUTES,
+    *tenantusage.ROUTES,
     Route("POST", "/os-server-external-events", events.create, "os-server-external-events:create",
           body=schemas.external_events),
 )  # fmt: skip

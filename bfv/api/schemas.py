@@ -152,7 +152,7 @@ def _many(value: Any) -> Json:
     return {"type": "array", "items": value}
 
 
-def _query(**names: Any) -> Callable[[int], Json]:
+def query(**names: Any) -> Callable[[int], Json]:
     """Return a query's schema: what it does not know is ignored, as in nova, until 2.74."""
 
     def schema(version: int) -> Json:
@@ -172,8 +172,8 @@ FILTERS = ("access_ip_v4", "access_ip_v6", "auto_disk_config", "availability_zon
            "locked_by", "name", "node", "not-tags", "not-tags-any", "power_state", "progress", "project_id",
            "reservation_id", "root_device_name", "soft_deleted", "status", "tags", "tags-any", "task_state",
            "tenant_id", "terminated_at", "user_id", "uuid", "vm_state")  # fmt: skip
-no_query = _query()
-servers_query = _query(
+no_query = query()
+servers_query = query(
     all_tenants=TEXT,
     sort_key=TEXT,
     sort_dir=TEXT,
@@ -181,7 +181,7 @@ servers_query = _query(
     **{"changes-since": ASKED_TIME, "changes-before": ASKED_TIME},
     **dict.fromkeys(FILTERS, TEXT),
 )
-flavors_query = _query(
+flavors_query = query(
     is_public=TEXT,
     minRam={"type": "string", "pattern": "^[0-9]*$"},
     minDisk={"type": "string", "pattern": "^[0-9]*$"},
@@ -190,4 +190,4 @@ flavors_query = _query(
     sort_dir={"type": "string", "enum": ["asc", "desc"]},
     **PAGE,
 )  # fmt: skip
-limits_query = _query(reserved=TEXT, tenant_id=TEXT)
+limits_query = query(reserved=TEXT, tenant_id=TEXT)

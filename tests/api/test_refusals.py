@@ -34,7 +34,7 @@ def names(route):
 
 
 def ask(door, route, server_id="00000000-dead-4eef-8000-000000000000", **more):
-    path = route.path.format(server_id=server_id, flavor_id="tiny", key="x", volume_id=NOWHERE)
+    path = route.path.format(server_id=server_id, flavor_id="tiny", key="x", volume_id=NOWHERE, project_id="x")
     return door(route.method, path, BODIES.get(route.policy), version="2.96", **more)
 
 
