@@ -12,7 +12,22 @@ from typing import Any
 
 from oslo_config import cfg
 
-from bfv import accept, attach, detach, dispatch, limits, lists, power, rebuild, repair, spawn, tenantusage, view, zones
+from bfv import (
+    accept,
+    attach,
+    detach,
+    dispatch,
+    limits,
+    lists,
+    power,
+    rebuild,
+    repair,
+    spawn,
+    strays,
+    tenantusage,
+    view,
+    zones,
+)
 from bfv.drivers.agent import Agent
 from bfv.engine import Engine, Heartbeat, InProcess
 from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused
@@ -215,7 +230,7 @@ class Cloud:
         who = caller or self._caller()
         mapping = self._own(server_id, who)
         _, server = self._row(mapping)
-        device = detach.check(self.parts, server, volume_id)
+        device = detach.check(self.parts, self.parts.rights.image(who), server, volume_id)
         words = {"device_id": device.uuid, "volume_id": volume_id}
         intent = self._open_in_turn("detach", mapping, who, words)
         self._start(intent, who)
@@ -302,6 +317,10 @@ class Cloud:
         repaired = repair.repair(self.parts, dry_run=dry_run)
         self._sweep()
         return repaired
+
+    def strays(self) -> strays.Look:
+        """Return the volumes of servers that cinder tells otherwise; nothing is changed. Raises what it meets."""
+        return strays.look(self.parts)
 
     def resume(self) -> int:
         """Have this process go on with what dead workers left open; return how many that are. Repeatable.

@@ -13,9 +13,10 @@ from bfv.journal import DONE, FAILED, Intent
 from bfv.parts import Parts
 from cells import servers
 from cells.types import BlockDevice, Server
+from imagebackends.types import Access
 
 
-def check(parts: Parts, server: Server, volume_id: str) -> BlockDevice:
+def check(parts: Parts, access: Access, server: Server, volume_id: str) -> BlockDevice:
     """Return the device of a volume. Raises NotFound, and Refused where it cannot be detached now."""
     device = next((device for device in server.devices if device.volume_id == volume_id), None)
     if device is None:
@@ -23,12 +24,18 @@ def check(parts: Parts, server: Server, volume_id: str) -> BlockDevice:
     if device.boot_index == 0:
         raise BadRequest("Cannot detach a root device volume")
     attach.check_state(parts, server, "detach_volume")
-    if device.connection_info and not spawn.runs(parts, server):
+    if device.connection_info and not spawn.runs(parts, server) and _is_bound(parts, access, device):
         raise Conflict(
             f"Host {server.host} uses volume {volume_id}, and no driver of ours runs there; have it let go of the "
             f"server's volumes first (`bfv disconnect {server.uuid}`)."
         )
     return device
+
+
+def _is_bound(parts: Parts, access: Access, device: BlockDevice) -> bool:
+    """Return whether cinder still knows the attachment: one that an administrator removed is free to be forgotten."""
+    found = parts.backend.attachments(access, disk_id=device.volume_id)
+    return device.attachment_id in {each.id for each in found}
 
 
 def run(parts: Parts, intent: Intent) -> None:
