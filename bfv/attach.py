@@ -59,7 +59,7 @@ def check_state(parts: Parts, server: Server, verb: str) -> None:
 
 
 def _check_place(parts: Parts, access: Access, server: Server, cell: str, disk: Disk) -> None:
-    held, _ = sources.cell_of(parts, access, disk, "")
+    held = sources.cell_of_zone(parts, disk) or sources.cell_of(parts, access, disk, "")[0]
     if held != cell:
         raise BadRequest(
             f"Invalid volume: volume {disk.id} is in the storage of cell {held} and server {server.uuid} in cell "
@@ -137,7 +137,6 @@ def _record(job: Job, database: Database, server: Server) -> BlockDevice:
         device_name=name or devicenames.following(taken),
         tag=request.tag,
     )
-    job.step("record", f"volume {request.volume_id}")
     servers.add_device(database, server.uuid, device)
     return device
 

@@ -194,7 +194,8 @@ class Cloud:
         ended = self._end_of(intent)
         if ended.phase != DONE:
             raise Failed(f"Volume {request.volume_id} was not attached: {ended.outcome}")
-        return next(each for each in self.server(server_id, who).devices if each.volume_id == request.volume_id)
+        _, server = self._row(self._own(server_id, who))
+        return next(each for each in server.devices if each.volume_id == request.volume_id)
 
     def start_attach(
         self, server_id: str, request: VolumeRequest, caller: Caller | None = None

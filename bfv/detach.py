@@ -54,6 +54,5 @@ def run(parts: Parts, intent: Intent) -> None:
         job.step("detach", f"volume {device.volume_id}, attachment {device.attachment_id}")
         if device.attachment_id:
             parts.backend.detach(job.access, device.attachment_id)
-        job.step("forget", f"volume {device.volume_id}")
         servers.remove_device(database, device.uuid)
     job.close(DONE)

@@ -135,6 +135,12 @@ def check_free(disk: Disk) -> None:
         raise BadRequest(f"Invalid volume: volume {disk.id} is {disk.status}, not available.")
 
 
+def cell_of_zone(parts: Parts, disk: Disk) -> str | None:
+    """Return the cell of a volume's zone, None where several cells or none are in it: no call is needed to know."""
+    cells = {target.cell for target in parts.targets if target.availability_zone == disk.availability_zone}
+    return cells.pop() if len(cells) == 1 else None
+
+
 def cell_of(parts: Parts, access: Access, disk: Disk, why: str) -> tuple[str, str]:
     """Return the cell whose storage holds a volume: by its backend where that is seen, else by its zone."""
     everywhere = parts.rights.everywhere(access.request_id)
