@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from bfv import choose, claims, decide, groups, hosts, quota, sources
+from bfv import choose, claims, decide, groups, hosts, quota, several, sources, words
 from bfv.errors import BadRequest, NoRoom, NotFound, Refused
 from bfv.fit import Size
 from bfv.job import Job
@@ -22,16 +22,12 @@ from bfv.parts import Parts
 from bfv.records import ensure_mapped
 from bfv.types import BootRequest, Caller, Decision
 from cells import flavors
-from cells.errors import NotMapped
+from cells.errors import Exists, NotMapped
 from cells.groups import Group
 from cells.types import Flavor
 from imagebackends.types import Image
 
 LOG = logging.getLogger(__name__)
-
-MAX_NAME = 255
-# nova's columns are utf8mb3 (nova/db/main/models.py:MYSQL charset), which ends there.
-LAST_LETTER = 0xFFFF
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +48,8 @@ class Considered:
 def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
     """Decide how a request would boot; touches nothing. Raises Refused, NotFound, NoRoom, MaybeRunning."""
     _check_words(request)
+    if request.metadata:
+        words.check_number(words.most_items(parts, caller.project_id), len(request.metadata))
     flavor = _flavor(parts, caller, request.flavor)
     access = parts.rights.image(caller)
     image = parts.images.find(access, request.image) if request.image else None
@@ -120,43 +118,66 @@ def _known(parts: Parts, project_id: str) -> choose.Known:
     )
 
 
-def accept(parts: Parts, caller: Caller, considered: Considered) -> Intent:
-    """Write the intent and the mapping: from here the server exists.
+def accept(parts: Parts, caller: Caller, considered: Considered, least: int = 1, most: int = 1) -> list[Intent]:
+    """Write the intents and the mappings: from here the servers exist.
 
-    Raises Exists for an open one, OverQuota, Refused where the database account may only read, and what ``consider``
-    raises of a server group's rule.
+    As many of ``most`` as the quota leaves and hosts take, and none at all if these are fewer than ``least``. Raises
+    Exists for an open one, OverQuota, Refused where the database account may only read, and what ``consider`` raises
+    of a server group's rule.
     """
     parts.writable.require(considered.decision.cells)
-    request = considered.request
+
+    def write(conn: sa.Connection) -> list[Intent]:
+        claims.lock(conn, caller.project_id)
+        number = quota.number(parts, conn, caller, considered.size, considered.request.server_id, least, most)
+        written: list[Intent] = []
+        for request in several.numbered(considered.request, number):
+            try:
+                written.append(_write(parts, caller, considered, request, conn))
+            except NoRoom:
+                if len(written) < least:
+                    raise
+                break
+        return written
+
+    try:
+        with claims.turn(caller.project_id, parts.conf.database.statement_timeout):
+            intents = parts.journal.database.run(write)
+    except sa.exc.IntegrityError as error:
+        raise Exists(f"A boot of server {considered.request.server_id} is already running.") from error
+    for intent in intents:
+        job = Job(parts, intent)
+        LOG.info(
+            "server %s: boot accepted: %s by %s, cells %s",
+            intent.server_id, job.decision.root, job.decision.rule, job.decision.cells,
+        )  # fmt: skip
+        ensure_mapped(job)
+    return intents
+
+
+def _write(parts: Parts, caller: Caller, considered: Considered, request: BootRequest, conn: sa.Connection) -> Intent:
+    """Write the intent of one server, with its claim."""
     boot = dataclasses.asdict(request)
     secret = {name: value for name in ("user_data", "admin_pass") if (value := boot.pop(name))}
     boot["has_user_data"] = "user_data" in secret
     image = dataclasses.asdict(considered.image) if considered.image else None
-    with claims.turn(caller.project_id, parts.conf.database.statement_timeout):
-        intent = parts.journal.open(
-            "boot",
-            request.server_id,
-            project_id=caller.project_id,
-            user_id=caller.user_id,
-            request_id=caller.request_id,
-            request={"boot": boot, "image": image, "flavor": dataclasses.asdict(considered.flavor)},
-            payload=secret or None,
-            also=lambda conn, intent_id: _claim(parts, caller, considered, conn, intent_id).to_dict(),
-        )
-    job = Job(parts, intent)
-    LOG.info(
-        "server %s: boot accepted: %s by %s, cells %s",
-        intent.server_id, job.decision.root, job.decision.rule, job.decision.cells,
-    )  # fmt: skip
-    ensure_mapped(job)
-    return intent
+    return parts.journal.insert(
+        conn,
+        "boot",
+        request.server_id,
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        request_id=caller.request_id,
+        request=caller.asked({"boot": boot, "image": image, "flavor": dataclasses.asdict(considered.flavor)}),
+        payload=secret or None,
+        also=lambda conn, intent_id: _claim(parts, caller, considered, request.server_id, conn, intent_id).to_dict(),
+    )
 
 
-def _claim(parts: Parts, caller: Caller, considered: Considered, conn: sa.Connection, intent_id: str) -> Decision:
+def _claim(parts: Parts, caller: Caller, considered: Considered, server_id: str, conn: sa.Connection,
+           intent_id: str) -> Decision:  # fmt: skip
     """Claim what the server takes, in the transaction that accepts it, and return the decision that holds."""
-    group, server_id = considered.group, considered.request.server_id
-    claims.lock(conn, caller.project_id)
-    quota.check(parts, conn, caller, considered.size, [server_id])
+    group = considered.group
     if group is None:
         decision = considered.decide(groups.Rule(), conn)
     else:
@@ -170,13 +191,8 @@ def _claim(parts: Parts, caller: Caller, considered: Considered, conn: sa.Connec
 
 
 def _check_words(request: BootRequest) -> None:
-    if not request.name or len(request.name) > MAX_NAME or not request.name.strip():
-        raise BadRequest(f"A server's name has 1 to {MAX_NAME} characters and is not blank.")
-    words = (request.name, request.description or "", *request.metadata, *request.metadata.values())
-    if any(ord(letter) > LAST_LETTER for word in words for letter in word):
-        raise BadRequest("Names, descriptions and metadata hold letters up to U+FFFF; nova's tables keep no others.")
-    if any(len(word) > MAX_NAME for word in words):
-        raise BadRequest(f"Descriptions, and keys and values of metadata, have at most {MAX_NAME} characters.")
+    words.check_name(request.name)
+    words.check((request.name, request.description or "", *request.tags, *request.metadata, *request.metadata.values()))
     try:
         uuid.UUID(request.server_id)
     except ValueError as error:

@@ -15,6 +15,7 @@ from oslo_config import cfg
 from bfv import (
     accept,
     attach,
+    createimage,
     detach,
     dispatch,
     limits,
@@ -22,6 +23,7 @@ from bfv import (
     power,
     rebuild,
     repair,
+    several,
     spawn,
     strays,
     tenantusage,
@@ -29,8 +31,10 @@ from bfv import (
     zones,
 )
 from bfv.drivers.agent import Agent
+from bfv.edits import Edits, check_lock
 from bfv.engine import Engine, Heartbeat, InProcess
-from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused
+from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused, StorageError
+from bfv.job import Job
 from bfv.journal import DONE, SLOTS, Intent
 from bfv.limits import Limits
 from bfv.parts import Parts, assemble
@@ -61,6 +65,8 @@ class Cloud:
         self._heart = Heartbeat(self.parts.journal.beat, conf.engine.lease / 3)
         self._heart.start()
         self._agent = _agent(self.parts)
+        # What is written about a server, and nothing outside.
+        self.edits = Edits(self.parts, self._placed, self._run_now)
 
     def __enter__(self) -> "Cloud":
         return self
@@ -91,16 +97,26 @@ class Cloud:
         """
         who = caller or self._caller()
         if self.parts.registry.find_mapping(request.server_id) is None:
-            considered = accept.consider(self.parts, who, request)
             try:
-                intent = accept.accept(self.parts, who, considered)
+                return self.boot_many(request, 1, 1, who)[0]
             except Exists:
                 return self._accepted_before(request.server_id, who)
-            # Told before it is started: what is read afterwards would cost as much as what is done.
-            told = view.accepted(intent, ())
-            self._start(intent, who)
-            return told
         return self._accepted_before(request.server_id, who)
+
+    def boot_many(self, request: BootRequest, least: int, most: int, caller: Caller | None = None) -> list[ServerInfo]:
+        """Accept up to ``most`` servers, as many as quota and hosts allow, or none if these are fewer than ``least``.
+
+        Raises what ``boot`` raises, and Exists for a server id that is on its way.
+        """
+        who = caller or self._caller()
+        several.check(request, most)
+        considered = accept.consider(self.parts, who, request)
+        intents = accept.accept(self.parts, who, considered, least, most)
+        # Told before they are started: what is read afterwards would cost as much as what is done.
+        told = [view.accepted(intent, ()) for intent in intents]
+        for intent in intents:
+            self._start(intent, who)
+        return told
 
     def delete(self, server_id: str, caller: Caller | None = None) -> Deleted:
         """Delete a server in whatever state it is, wait for the end and tell what was kept.
@@ -121,7 +137,7 @@ class Cloud:
         """
         who = caller or self._caller()
         mapping = self._own(server_id, who)
-        self._reachable(mapping)
+        self._reachable(mapping, who)
         try:
             intent = self._open("delete", mapping, who, {})
         except Conflict:
@@ -138,13 +154,35 @@ class Cloud:
         Raises Refused, NotFound, MaybeRunning, CellDown when nothing was started.
         """
         who = caller or self._caller()
-        mapping = self._own(server_id, who)
-        _, server = self._row(mapping)
+        mapping, _, server = self._placed(server_id, who)
+        check_lock(server, who)
         found = self.parts.images.find(self.parts.rights.image(who), image)
         rebuild.check(self.parts, server, found)
         intent = self._open("rebuild", mapping, who, {"image": dataclasses.asdict(found)})
         self._start(intent, who)
         return self.server(server_id, who)
+
+    def create_image(self, server_id: str, name: str, metadata: Mapping[str, str] | None = None,
+                     caller: Caller | None = None) -> str:  # fmt: skip
+        """Start to make an image of a server's root volume; return its id: it is queued until it can be booted from.
+
+        Raises Refused, NotFound, Failed, MaybeRunning, CellDown when nothing is left of it, or will be.
+        """
+        who = caller or self._caller()
+        mapping, _, server = self._placed(server_id, who)
+        createimage.check(self.parts, server)
+        intent = self._open("createImage", mapping, who, createimage.request(server, name, metadata or {}))
+        self.parts.rights.keep(intent.id, who)
+        job = Job(self.parts, intent)
+        try:
+            createimage.begin(job)
+        except StorageError as error:
+            # The flow undoes it.
+            job.turn(str(error))
+            raise
+        finally:
+            self._start(intent, who)
+        return str(intent.request["image"]["id"])
 
     def stop(self, server_id: str, caller: Caller | None = None) -> ServerInfo:
         """Start to switch a server off. Raises Refused, NotFound, CellDown when nothing was started."""
@@ -207,6 +245,7 @@ class Cloud:
         who = caller or self._caller()
         mapping = self._own(server_id, who)
         database, server = self._row(mapping)
+        check_lock(server, who)
         disk = attach.check(self.parts, self.parts.rights.image(who), server, database.name, request)
         words = dataclasses.asdict(dataclasses.replace(request, size=disk.size))
         intent = self._open_in_turn("attach", mapping, who, words)
@@ -231,6 +270,7 @@ class Cloud:
         who = caller or self._caller()
         mapping = self._own(server_id, who)
         _, server = self._row(mapping)
+        check_lock(server, who)
         device = detach.check(self.parts, self.parts.rights.image(who), server, volume_id)
         words = {"device_id": device.uuid, "volume_id": volume_id}
         intent = self._open_in_turn("detach", mapping, who, words)
@@ -334,6 +374,22 @@ class Cloud:
             self.engine.submit(intent.id, f"{intent.verb} {intent.cell}")
         return len(taken)
 
+    def asked(self, server_id: str, caller: Caller | None = None, *, deleted: bool = False) -> list[Intent]:
+        """Return what was asked of a server, oldest first; with ``deleted`` also of one that is gone. Raises NotFound.
+
+        Nothing is asked of its cell but whether a server is there that must be.
+        """
+        who = caller or self._caller()
+        if not deleted:
+            self.server(server_id, who)
+        found = self.parts.journal.of_server(server_id)
+        if "admin" not in who.roles:
+            # An id may have been another project's before.
+            found = [intent for intent in found if intent.project_id == who.project_id]
+        if not found:
+            self._own(server_id, who)
+        return found
+
     def history(self, server_id: str, caller: Caller | None = None) -> Sequence[tuple[Intent, list[Any]]]:
         """Return what was asked of a server, with the steps of each, oldest first."""
         self._own(server_id, caller or self._caller())
@@ -356,8 +412,8 @@ class Cloud:
 
     def _power(self, verb: str, server_id: str, caller: Caller | None, kind: str | None = None) -> ServerInfo:
         who = caller or self._caller()
-        mapping = self._own(server_id, who)
-        _, server = self._row(mapping)
+        mapping, _, server = self._placed(server_id, who)
+        check_lock(server, who)
         power.check(self.parts, server, verb, kind)
         self._start(self._open(verb, mapping, who, {"type": kind}), who)
         return self.server(server_id, who)
@@ -389,7 +445,7 @@ class Cloud:
                     mapping.server_id,
                     project_id=mapping.project_id,
                     cell=mapping.cell.name if mapping.cell else None,
-                    request=request,
+                    request=who.asked(request) if who else request,
                     user_id=who.user_id if who else "-",
                     request_id=who.request_id if who else f"req-{mapping.server_id}",
                 )
@@ -460,10 +516,20 @@ class Cloud:
             raise NotFound(f"Server {server_id} could not be found.")
         return mapping
 
-    def _reachable(self, mapping: ServerMapping) -> None:
-        """Raise CellDown now and not in the middle: nothing is begun on a server whose cell is down."""
+    def _placed(self, server_id: str, who: Caller) -> tuple[ServerMapping, Database, Server]:
+        """Return a server of the caller's that has its row. Raises NotFound, Conflict while it is built, CellDown."""
+        mapping = self._own(server_id, who)
+        return mapping, *self._row(mapping)
+
+    def _reachable(self, mapping: ServerMapping, who: Caller | None = None) -> None:
+        """Raise CellDown now and not in the middle: nothing is begun on a server whose cell is down.
+
+        Raises Conflict for one that is locked, if ``who`` must not change it then.
+        """
         if mapping.cell is not None:
-            servers.find(self.parts.cells.of(mapping.cell), mapping.server_id)
+            server = servers.find(self.parts.cells.of(mapping.cell), mapping.server_id)
+            if server is not None and who is not None:
+                check_lock(server, who)
 
     def _row(self, mapping: ServerMapping) -> tuple[Database, Server]:
         if mapping.cell is None:

@@ -9,7 +9,20 @@ died is undone here, with the rights of whoever asked for the deletion.
 import time
 from collections.abc import Callable
 
-from bfv import attach, boot, connect, detach, outside, power, rebuild, records, spawn, together
+from bfv import (
+    attach,
+    boot,
+    connect,
+    createimage,
+    detach,
+    edits,
+    outside,
+    power,
+    rebuild,
+    records,
+    spawn,
+    together,
+)
 from bfv.errors import Failed, HasSnapshots, InUse, MaybeRunning
 from bfv.job import Job
 from bfv.journal import DONE, FAILED, Intent
@@ -28,6 +41,10 @@ STOPPABLE: dict[str, Callable[[Parts, Intent], None]] = {
     "stop": power.run,
     "start": power.run,
     "reboot": power.run,
+    "createImage": createimage.run,
+    "lock": edits.run,
+    "unlock": edits.run,
+    "resetState": edits.run,
 }
 ASK = 0.1
 PATIENCE = 20.0

@@ -86,8 +86,19 @@ class Journal:
         self.owner = owner
         self._lease = dt.timedelta(seconds=lease)
 
-    def open(
+    def open(self, verb: str, server_id: str, **words: Any) -> Intent:
+        """Write a new intent, held by this process, in a transaction of its own: ``words`` are those of ``insert``.
+
+        Raises Exists when one of its slot is open.
+        """
+        try:
+            return self.database.run(lambda conn: self.insert(conn, verb, server_id, **words))
+        except sa.exc.IntegrityError as error:
+            raise Exists(f"A {verb} of server {server_id} is already running.") from error
+
+    def insert(
         self,
+        conn: sa.Connection,
         verb: str,
         server_id: str,
         *,
@@ -100,10 +111,10 @@ class Journal:
         payload: Mapping[str, Any] | None = None,
         also: Callable[[sa.Connection, str], Mapping[str, Any]] | None = None,
     ) -> Intent:
-        """Write a new intent, held by this process. Raises Exists when one of its slot is open.
+        """Write a new intent, held by this process, in a transaction of the caller's; IntegrityError goes through.
 
-        ``also`` runs first in the same transaction, with the intent's id, and returns the decision; what it raises
-        leaves no trace of either. It is repeated with all of the transaction while a lock is not to be had.
+        ``also`` runs first, with the intent's id, and returns the decision; what it raises leaves no trace of either.
+        It is repeated with all of the transaction while a lock is not to be had.
         """
         now = utcnow()
         row: dict[str, Any] = {
@@ -113,17 +124,11 @@ class Journal:
             "owner": self.owner, "fence": 1, "lease_until": now + self._lease, "created_at": now, "closed_at": None,
         }  # fmt: skip
 
-        def write(conn: sa.Connection) -> None:
-            if also is not None:
-                row["decision"] = json.dumps(also(conn, row["id"]))
-            conn.execute(_NEW_INTENT, {**row, "slot": SLOTS.get(verb, verb)})
-            if payload:
-                conn.execute(_NEW_PAYLOAD, {"intent_id": row["id"], "body": json.dumps(payload)})
-
-        try:
-            self.database.run(write)
-        except sa.exc.IntegrityError as error:
-            raise Exists(f"A {verb} of server {server_id} is already running.") from error
+        if also is not None:
+            row["decision"] = json.dumps(also(conn, row["id"]))
+        conn.execute(_NEW_INTENT, {**row, "slot": SLOTS.get(verb, verb)})
+        if payload:
+            conn.execute(_NEW_PAYLOAD, {"intent_id": row["id"], "body": json.dumps(payload)})
         # What was written is what is read: JSON makes lists of tuples and texts of numbers that are keys.
         return Intent(
             **{**row, "request": json.loads(row["request"]), "decision": json.loads(row["decision"] or "null")}

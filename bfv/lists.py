@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists of servers as people see them: the cells' pages, with what only the journal knows of those that are built."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from bfv import view
+from bfv import unplaced, view
 from bfv.errors import CellsError, NotFound, NotMapped
 from bfv.intent import Intent
 from bfv.parts import Parts
@@ -27,9 +28,31 @@ class Listed:
 def servers(parts: Parts, query: Query) -> Listed:
     """Return a page as people see it. Raises NotMapped for an unknown marker, BadQuery, CellDown."""
     building = parts.journal.building(query.project_id)
+    if building and not query.by_mapping:
+        return _filtered(parts, query, building)
+    return _page(parts, query, building)
+
+
+def _page(parts: Parts, query: Query, building: Mapping[str, Intent]) -> Listed:
     page = parts.listing.page(query, frozenset(building))
     found = [info for entry in page.servers if (info := _info(entry, building.get(entry.uuid))) is not None]
     return Listed(found, page.next_marker, _unasked(page))
+
+
+def _filtered(parts: Parts, query: Query, building: Mapping[str, Intent]) -> Listed:
+    """Return a page of a list that no cell can begin: servers without a row come first."""
+    first = unplaced.matching(parts, query, building)
+    places = {info.id: place for place, info in enumerate(first)}
+    if query.marker in places:
+        first, query = first[places[query.marker] + 1 :], replace(query, marker=None)
+    elif query.marker is not None:
+        first = []
+    if len(first) >= query.limit:
+        return Listed(first[: query.limit], first[query.limit - 1].id, {})
+    rest = _page(parts, replace(query, limit=query.limit - len(first)), building)
+    # One that has got its row in between is in both.
+    shown = {info.id for info in rest.servers}
+    return replace(rest, servers=[*(info for info in first if info.id not in shown), *rest.servers])
 
 
 def _unasked(page: Page) -> dict[str, str]:
@@ -95,6 +118,12 @@ def _detail(row: Detail) -> ServerInfo:
         image_ref=row.image_ref or "",
         root_device_name=row.root_device_name,
         reservation_id=row.reservation_id,
+        launch_index=row.launch_index or 0,
+        locked=bool(row.locked),
+        locked_by=row.locked_by,
+        locked_reason=row.locked_reason,
+        tags=tuple(row.tags),
+        network_info=row.network_info_json,
     )
 
 

@@ -77,16 +77,23 @@ class Room:
                 if not is_unlimited(bounds[name]) and getattr(used, name) + asked[name] > bounds[name]]  # fmt: skip
 
 
-def check(parts: Parts, conn: sa.Connection, caller: Caller, size: Size, server_ids: Collection[str]) -> None:
-    """Raise OverQuota unless all of these servers, which are of one size, may be had; exact under the project's lock.
+def number(parts: Parts, conn: sa.Connection, caller: Caller, size: Size, server_id: str, least: int,
+           most: int) -> int:  # fmt: skip
+    """Return how many of ``most`` servers of one size may be had; exact under the project's lock.
 
-    In the transaction that goes on to write their claims and opens their intents. Raises Refused while the usage is not
-    known, Exists for a server that is on its way already, and CellDown for the API database.
+    In the transaction that goes on to write their claims and opens their intents
+    (``nova/compute/utils.py:check_num_instances_quota``). ``server_id`` is the first one's. Raises OverQuota for fewer
+    than ``least``, Refused while the usage is not known, Exists for a server that is on its way already, and CellDown
+    for the API database.
     """
     pending = claims.pending(conn, caller.project_id)
-    if known := {each.server_id for each in pending}.intersection(server_ids):
-        raise Exists(f"A boot of server {min(known)} is already running.")
-    room(parts, conn, caller, pending).check(size, len(server_ids))
+    if server_id in {each.server_id for each in pending}:
+        raise Exists(f"A boot of server {server_id} is already running.")
+    found = room(parts, conn, caller, pending)
+    fitting = found.most(size, most)
+    if fitting < least:
+        found.check(size, least)
+    return fitting
 
 
 def room(parts: Parts, conn: sa.Connection, caller: Caller, pending: Sequence[Claim] | None = None) -> Room:

@@ -124,12 +124,14 @@ def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault
         user_id=intent.user_id,
         display_name=boot["name"],
         display_description=boot["description"],
-        hostname=hostname(boot["name"], intent.server_id),
+        hostname=boot.get("hostname") or hostname(boot["name"], intent.server_id),
         vm_state=vm_state,
         task_state=task_state,
         flavor=flavor_of(intent),
         image_ref="",
-        reservation_id=f"r-{intent.id[:8]}",
+        reservation_id=reservation(intent),
+        launch_index=boot.get("launch_index") or 0,
+        tags=tuple(boot.get("tags") or ()),
         availability_zone=boot["availability_zone"] or _zone(job),
         root_device_name=devices[0].device_name,
         config_drive="True" if boot["config_drive"] else "",
@@ -141,6 +143,11 @@ def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault
         devices=devices,
         fault=fault,
     )
+
+
+def reservation(boot: Intent) -> str:
+    """Return the id that the servers of one request share (``nova/compute/api.py``: r- and eight letters)."""
+    return boot.request["boot"].get("reservation_id") or f"r-{boot.id[:8]}"
 
 
 def _zone(job: Job) -> str | None:

@@ -28,13 +28,23 @@ def new_request_id() -> str:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. ``auth`` holds the token; it lives in memory only and never shows in a repr."""
+    """Who asks. ``auth`` holds the token; it lives in memory only and never shows in a repr.
+
+    ``request_id`` goes on to other services. ``asked_as`` is the id of this one request, where it came with the id of
+    another of which it is a part.
+    """
 
     auth: BaseAuthPlugin = field(repr=False)
     project_id: str
     user_id: str
     roles: tuple[str, ...] = ()
     request_id: str = field(default_factory=new_request_id)
+    asked_as: str | None = None
+
+    def asked(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a request as the journal keeps it: with its own id, if it came in the course of another one."""
+        own = self.asked_as if self.asked_as != self.request_id else None
+        return {**request, **({"asked_as": own} if own else {})}
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,8 @@ class BootRequest:
     ``volume_type`` names a tier, or a volume type that one of the tiers leads to. ``group`` is the UUID of a server
     group, as nova's scheduler hint. ``disks`` are those beside the root. ``networks`` (the Compute API's value) and
     ``security_groups`` are kept with the request for whoever plugs the server; ``admin_pass`` and ``user_data`` are
-    secret and in no history.
+    secret and in no history. ``hostname`` None is made of the name. Servers of one request share a ``reservation_id``
+    and are numbered by ``launch_index``.
     """
 
     image: str | None
@@ -110,6 +121,10 @@ class BootRequest:
     networks: Any = None
     security_groups: tuple[str, ...] = ()
     admin_pass: str | None = field(default=None, repr=False)
+    tags: tuple[str, ...] = ()
+    hostname: str | None = None
+    reservation_id: str | None = None
+    launch_index: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,7 +186,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """A server as people see it; ``status`` in the Compute API's words.
+    """A server as people see it; ``status`` in the Compute API's words, ``network_info`` is nova's JSON.
 
     ``cell`` is None while it is accepted and has none. ``left_outside`` names what an open
     intent still has to remove in other services.
@@ -207,6 +222,12 @@ class ServerInfo:
     reservation_id: str | None = None
     pinned_availability_zone: str | None = None
     user_data: str | None = field(default=None, repr=False)
+    launch_index: int = 0
+    locked: bool = False
+    locked_by: str | None = None
+    locked_reason: str | None = None
+    tags: tuple[str, ...] = ()
+    network_info: str = "[]"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from bfv.drivers import states
 from bfv.journal import Intent, Object
-from bfv.records import flavor_of
+from bfv.records import flavor_of, hostname, reservation
 from bfv.types import Decision, ServerInfo
 from cells.types import Server, ServerMapping
 
@@ -67,29 +67,40 @@ def recorded(server: Server, mapping: ServerMapping, intents: Sequence[Intent], 
         reservation_id=server.reservation_id,
         pinned_availability_zone=_pinned(intents),
         user_data=server.user_data,
+        launch_index=server.launch_index,
+        locked=server.locked,
+        locked_by=server.locked_by,
+        locked_reason=server.locked_reason,
+        tags=server.tags,
+        network_info=server.network_info,
     )
 
 
 def accepted(boot: Intent, left: Sequence[Object]) -> ServerInfo:
     """Return a server that is accepted and has no row yet."""
+    asked = boot.request["boot"]
     return ServerInfo(
         id=boot.server_id,
-        name=boot.request["boot"]["name"],
+        name=asked["name"],
         project_id=boot.project_id,
         status="BUILD",
         task_state="scheduling" if boot.cell is None else "block_device_mapping",
         cell=boot.cell,
         created_at=boot.created_at,
         flavor=flavor_of(boot),
-        availability_zone=boot.request["boot"]["availability_zone"],
-        metadata=boot.request["boot"]["metadata"],
+        availability_zone=asked["availability_zone"],
+        metadata=asked["metadata"],
         decision=_decision([boot]),
         left_outside=tuple(str(thing) for thing in left),
         user_id=boot.user_id,
         pinned_availability_zone=_pinned([boot]),
-        description=boot.request["boot"]["description"],
-        key_name=boot.request["boot"]["key_name"],
-        config_drive="True" if boot.request["boot"]["config_drive"] else "",
+        description=asked["description"],
+        key_name=asked["key_name"],
+        config_drive="True" if asked["config_drive"] else "",
+        reservation_id=reservation(boot),
+        launch_index=asked.get("launch_index") or 0,
+        tags=tuple(asked.get("tags") or ()),
+        hostname=asked.get("hostname") or hostname(asked["name"], boot.server_id),
     )
 
 

@@ -25,6 +25,10 @@ MAX_PER_HOST = "max_server_per_host"
 _GROUPS = sa.select(instance_groups, instance_group_policy.c.policy, instance_group_policy.c.rules).outerjoin_from(
     instance_groups, instance_group_policy, instance_group_policy.c.group_id == instance_groups.c.id
 )
+_OF_SERVER = sa.select(instance_groups.c.uuid).join(
+    instance_group_member, instance_group_member.c.group_id == instance_groups.c.id
+)
+_OF_SERVER = _OF_SERVER.where(instance_group_member.c.instance_uuid == sa.bindparam("server"))
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,12 @@ def remove_member(api: Database, server_id: str) -> None:
     """Take a server out of its groups; repeatable. Raises CellDown."""
     table = instance_group_member
     api.run(lambda conn: conn.execute(table.delete().where(table.c.instance_uuid == server_id)))
+
+
+def of_server(api: Database, server_id: str) -> list[str]:
+    """Return the UUIDs of the groups that a server is in: nova lets it be in one. Raises CellDown."""
+    with api.reader() as conn:
+        return list(conn.execute(_OF_SERVER, {"server": server_id}).scalars())
 
 
 def members(api: Database, group_id: int) -> list[Member]:

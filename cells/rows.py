@@ -16,6 +16,7 @@ from cells.schema_cell import (
     instance_metadata,
     instance_system_metadata,
     instances,
+    tags,
 )
 from cells.types import BlockDevice, Fault, Flavor, Server
 
@@ -42,6 +43,7 @@ def server_rows(server: Server, now: dt.datetime) -> list[tuple[sa.Table, list[R
         (instance_metadata, pairs(uuid, server.metadata, now)),
         (block_device_mapping, [{**of_server, **device_row(device)} for device in server.devices]),
         (instance_faults, faults),
+        (tags, [{"resource_id": uuid, "tag": tag} for tag in server.tags]),
     ]
 
 
@@ -56,7 +58,7 @@ def _instance_row(server: Server, now: dt.datetime) -> Row:
         "root_gb": flavor.root_gb, "ephemeral_gb": flavor.ephemeral_gb,
         "launched_on": server.host,
         # What nova/compute/api.py:_validate_and_build_base_options and the models' defaults write for all servers.
-        "kernel_id": "", "ramdisk_id": "", "launch_index": 0, "progress": 0, "locked": False, "hidden": False,
+        "kernel_id": "", "ramdisk_id": "", "progress": 0, "hidden": False,
         "cleaned": 0, "disable_terminate": False, "shutdown_terminate": False,
     }  # fmt: skip
 
@@ -111,15 +113,18 @@ def to_server(
     metadata: Mapping[str, str],
     devices: tuple[BlockDevice, ...],
     fault: Fault | None,
+    tags: tuple[str, ...] = (),
+    network_info: str | None = None,
 ) -> Server:
     """Return a server of its row of ``instances`` and what belongs to it."""
     values = {name: getattr(row, name) for name in _PLAIN}
     for name in ("project_id", "user_id", "display_name", "vm_state", "image_ref", "config_drive"):
         values[name] = values[name] or ""
-    values["power_state"] = values["power_state"] or 0
+    values["power_state"], values["launch_index"] = values["power_state"] or 0, values["launch_index"] or 0
+    values["locked"] = bool(values["locked"])
     flavor = encode.load_instance_flavor(extra_flavor) or _flavor_of_columns(row)
     return Server(**values, flavor=flavor, system_metadata=system_metadata, metadata=metadata, devices=devices,
-                  fault=fault)  # fmt: skip
+                  fault=fault, tags=tags, network_info=network_info or "[]")  # fmt: skip
 
 
 def _flavor_of_columns(row: sa.Row[Any]) -> Flavor:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers as rows of one cell's database, written so that nova reads them and read as nova wrote them.
 
-A server is spread over six tables; each function here is one transaction over all of them that it touches.
+A server is spread over seven tables; each function here is one transaction over all of them that it touches.
 All raise CellDown, and BadValue for a value that does not fit nova's column.
 """
 
@@ -14,7 +14,7 @@ from cells.database import Database, utcnow
 from cells.errors import Exists, NotMapped
 from cells.read import by_ids
 from cells.rows import SATELLITES, device_row, device_values, fault_row, pairs, server_rows
-from cells.schema_cell import block_device_mapping, instance_faults, instances
+from cells.schema_cell import block_device_mapping, instance_faults, instances, tags
 from cells.schema_cell import instance_system_metadata as system_metadata_rows
 from cells.types import BlockDevice, Fault, Server
 
@@ -22,7 +22,7 @@ __all__ = ["add_device", "by_ids", "destroy", "find", "get", "insert", "remove_d
            "update", "update_device", "withdraw"]  # fmt: skip
 
 # Built once: building them again costs more than running them.
-_INSERTS = {table: table.insert() for table in (instances, *SATELLITES)}
+_INSERTS = {table: table.insert() for table in (instances, *SATELLITES, tags)}
 _SETTABLE = set(instances.c.keys()).difference({"id", "uuid", "deleted", "deleted_at", "created_at", "updated_at"})
 
 
@@ -70,9 +70,13 @@ def update(db: Database, uuid: str, *, expect: Mapping[str, Any] | None = None, 
     """
     if other := set(columns).difference(_SETTABLE):
         raise TypeError(f"{min(other)} of a server cannot be set")
-    conditions = [_expected(instances.c[name], value) for name, value in (expect or {}).items()]
-    changed = instances.update().where(_live(uuid), *conditions).values(**columns, updated_at=utcnow())
+    changed = instances.update().where(*conditions(uuid, expect or {})).values(**columns, updated_at=utcnow())
     return bool(db.run(lambda conn: conn.execute(changed).rowcount))
+
+
+def conditions(uuid: str, expect: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions that a live server's row has the values that are expected, see ``update``."""
+    return [_live(uuid), *(_expected(instances.c[name], value) for name, value in expect.items())]
 
 
 def set_fault(db: Database, uuid: str, fault: Fault) -> None:
@@ -177,6 +181,7 @@ def destroy(db: Database, uuid: str) -> bool:
         for table in SATELLITES:
             theirs = table.update().where(table.c.instance_uuid == uuid, table.c.deleted == 0)
             conn.execute(theirs.values(deleted=table.c.id, deleted_at=now))
+        conn.execute(tags.delete().where(tags.c.resource_id == uuid))
         return bool(done)
 
     return db.run(write)
@@ -191,6 +196,7 @@ def withdraw(db: Database, uuid: str) -> bool:
     def write(conn: sa.Connection) -> bool:
         for table in SATELLITES:
             conn.execute(table.delete().where(table.c.instance_uuid == uuid))
+        conn.execute(tags.delete().where(tags.c.resource_id == uuid))
         return bool(conn.execute(instances.delete().where(instances.c.uuid == uuid)).rowcount)
 
     return db.run(write)

@@ -95,7 +95,8 @@ class Fault:
 class Server:
     """A server as its cell's database tells it (nova's ``instances`` and what hangs on it).
 
-    ``metadata`` is the user's. ``system_metadata`` holds the ``image_*`` keys.
+    ``metadata`` is the user's. ``system_metadata`` holds the ``image_*`` keys, and why it is locked.
+    ``network_info`` is JSON as whoever plugged it wrote it (``instance_info_caches``), only read.
     Times are naive UTC as in nova's tables.
     """
 
@@ -125,6 +126,16 @@ class Server:
     system_metadata: Mapping[str, str] = field(default_factory=dict)
     devices: tuple[BlockDevice, ...] = ()
     fault: Fault | None = None
+    launch_index: int = 0
+    locked: bool = False
+    locked_by: str | None = None
+    tags: tuple[str, ...] = ()
+    network_info: str = "[]"
+
+    @property
+    def locked_reason(self) -> str | None:
+        """Why it is locked, if whoever locked it said so."""
+        return self.system_metadata.get("locked_reason") if self.locked else None
 
 
 @dataclass(frozen=True)

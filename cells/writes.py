@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from cells.database import Database
 from cells.rows import SATELLITES
 from cells.schema_api import instance_mappings, request_specs
-from cells.schema_cell import instances
+from cells.schema_cell import instances, tags
 
 TABLES: Mapping[str, Sequence[sa.Table]] = {
     "api": (instance_mappings, request_specs),
-    "cell": (instances, *SATELLITES),
+    "cell": (instances, *SATELLITES, tags),
 }
 
 
@@ -25,4 +25,4 @@ def check(database: Database, kind: str) -> None:
         for table in TABLES[kind]:
             nothing = sa.select(table).where(sa.false())
             conn.execute(table.insert().from_select(table.columns.keys(), nothing))
-            conn.execute(table.update().where(sa.false()).values(created_at=None))
+            conn.execute(table.update().where(sa.false()).values({table.columns.keys()[0]: None}))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images as a boot needs them, read with the caller's own rights: what it may not see, it may not boot."""
+"""Images as a boot needs them, read with the caller's own rights: what it may not see, it may not boot.
+
+And images of servers: without bytes, they name snapshots.
+"""
 
 import json
 import uuid
@@ -10,9 +13,9 @@ from urllib.parse import quote
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.session import Session
 
-from imagebackends.errors import BadRequest, NotFound
+from imagebackends.errors import BadRequest, InUse, NotFound
 from imagebackends.http import Settings, make_session, told
-from imagebackends.types import Access, Image
+from imagebackends.types import Access, Image, NewImage
 
 # What glance itself tells of an image (glance/api/v2/images.py:get_base_properties); all else are properties.
 BASE = frozenset(
@@ -25,10 +28,49 @@ BASE = frozenset(
 
 
 class Images:
-    """Reads images of one glance, with anybody's ``Access``."""
+    """Images of one glance, with anybody's ``Access``."""
 
     def __init__(self, settings: Settings, session: Session | None = None) -> None:
         self._settings, self._session = settings, session or make_session(settings)
+
+    def make(self, access: Access, new: NewImage) -> None:
+        """Make a private image that has no bytes yet, raw; repeatable: one of its id in the same project is it.
+
+        Raises BadRequest, NotAllowed, OverQuota, InUse for an id that is another's, MaybeRunning.
+        """
+        body = {"id": new.id, "name": new.name, "visibility": "private", "disk_format": "raw",
+                "container_format": "bare", "min_disk": new.min_disk, "min_ram": new.min_ram,
+                **new.properties}  # fmt: skip
+        try:
+            with told(f"make image {new.id}", access):
+                adapter(self._settings, self._session, access, retries=0).post("/v2/images", json=body)
+        except InUse:
+            if self.get(access, new.id).owner != access.project_id:
+                raise
+
+    def fill(self, access: Access, image_id: str) -> None:
+        """Give an image no bytes at all, which makes it active; repeatable. Raises NotFound, InUse, MaybeRunning.
+
+        ``nova/image/glance.py:_create_v2`` with force_activate.
+        """
+        path = f"/v2/images/{quote(image_id, safe='')}/file"
+        try:
+            with told(f"activate image {image_id}", access):
+                plain = adapter(self._settings, self._session, access, retries=0)
+                plain.put(path, data=b"", headers={"Content-Type": "application/octet-stream"})
+        except InUse:
+            if self.get(access, image_id).status != "active":
+                raise
+
+    def remove(self, access: Access, image_id: str) -> None:
+        """Delete an image; one that is gone is no error. Raises NotAllowed, InUse, MaybeRunning."""
+        try:
+            with told(f"delete image {image_id}", access):
+                adapter(self._settings, self._session, access, retries=0).delete(
+                    f"/v2/images/{quote(image_id, safe='')}"
+                )
+        except NotFound:
+            return
 
     def get(self, access: Access, image_id: str) -> Image:
         """Return an image. Raises NotFound, MaybeRunning."""
@@ -56,8 +98,8 @@ class Images:
         return found[0]
 
 
-def adapter(settings: Settings, session: Session, access: Access) -> Adapter:
-    """Return a plain adapter to glance."""
+def adapter(settings: Settings, session: Session, access: Access, retries: int | None = None) -> Adapter:
+    """Return a plain adapter to glance; it repeats calls unless told how often."""
     return Adapter(
         session,
         auth=access.auth,
@@ -66,7 +108,7 @@ def adapter(settings: Settings, session: Session, access: Access) -> Adapter:
         interface=settings.interface,
         endpoint_override=settings.image_endpoint,
         global_request_id=access.request_id,
-        connect_retries=settings.read_retries,
+        connect_retries=settings.read_retries if retries is None else retries,
     )
 
 

@@ -74,6 +74,17 @@ class Image:
     properties: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class NewImage:
+    """An image to make, without bytes; ``id`` is chosen by who makes it. ``min_disk`` in GiB, ``min_ram`` in MiB."""
+
+    id: str
+    name: str
+    min_disk: int
+    min_ram: int
+    properties: Mapping[str, str]
+
+
 SourceKind = Literal["image", "snapshot", "blank"]
 
 
@@ -136,6 +147,7 @@ class Snapshot:
     size: int
     status: str
     project_id: str | None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,11 @@ def main():
             cloud.attach_volume(words[0], bfv.VolumeRequest(words[1]))
         elif verb == "detach":
             cloud.detach_volume(words[0], words[1])
+        elif verb == "createImage":
+            cloud.create_image(words[0], os.environ["BFV_TEST_NAME"])
+            cloud.wait(words[0], 120)
+        elif verb == "lock":
+            cloud.edits.lock(words[0], from_environment(), "why")
         elif verb in ("stop", "start", "reboot"):
             getattr(cloud, verb)(words[0])
             cloud.wait(words[0], 120)

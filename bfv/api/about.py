@@ -3,7 +3,8 @@
 
 import dataclasses
 
-from bfv.api.call import Answer, Call, Json
+from bfv.api import schemas
+from bfv.api.call import Answer, Call, Json, Route
 
 # Name in the answer, name of the limit, last microversion with it (nova/api/openstack/compute/views/limits.py).
 ABSOLUTE = (
@@ -60,3 +61,10 @@ def extensions(call: Call) -> Answer:
     """List the extensions: none, all that is served is part of the microversions."""
     del call
     return Answer({"extensions": []})
+
+
+ROUTES = (
+    Route("GET", "/limits", limits, "limits", query=schemas.limits_query),
+    Route("GET", "/os-availability-zone", zones, "os-availability-zone:list", query=schemas.no_query),
+    Route("GET", "/extensions", extensions, "extensions", query=schemas.no_query),
+)

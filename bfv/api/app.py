@@ -20,6 +20,7 @@ from bfv.api.faults import Fault, Nowhere
 from bfv.api.identity import Identity
 from bfv.api.policies import Policy
 from bfv.api.routes import ROUTES
+from bfv.api.schemas import no_body
 from bfv.cloud import Cloud
 from bfv.types import Caller, new_request_id
 
@@ -138,7 +139,7 @@ class _Doors:
         if req.path.endswith("/"):
             # falcon would take what follows the slash, nothing, for an id.
             raise Nowhere
-        req.context.caller = caller = self._identity.caller(req.env, req.env[GLOBAL])
+        req.context.caller = caller = self._identity.caller(req.env, req.env[GLOBAL], req.env[LOCAL])
         found = PROJECT.fullmatch(req.path)
         if found:
             req.context.project, req.path = found[1], f"{ROOT}{found[2]}"
@@ -182,7 +183,7 @@ def _fail(resp: falcon.Response, fault: Fault, told: Mapping[str, str] | None = 
 
 def _route(routes: list[Route], req: falcon.Request, version: int) -> tuple[Route, Any]:
     """Return the route that a request is for, and the body. Raises Fault, Nowhere where the microversion has it not."""
-    body: Any = _body(req) if any(route.body for route in routes) else None
+    body: Any = _body(req, optional=routes[0].body is no_body) if any(route.body for route in routes) else None
     if routes[0].action is not None:
         if len(body) != 1:
             raise Fault(400, "Malformed request body")
@@ -196,11 +197,11 @@ def _route(routes: list[Route], req: falcon.Request, version: int) -> tuple[Rout
     raise Nowhere
 
 
-def _body(req: falcon.Request) -> Any:
+def _body(req: falcon.Request, *, optional: bool) -> Any:
     # falcon bounds a stream by its Content-Length, which a chunked one has not; the server ends that itself.
     chunked = "chunked" in (req.get_header("Transfer-Encoding") or "").lower()
     stream: Any = req.env["wsgi.input"] if chunked else req.bounded_stream
-    return bodies.read(stream, None if chunked else req.content_length or 0, req.content_type)
+    return bodies.read(stream, None if chunked else req.content_length or 0, req.content_type, optional=optional)
 
 
 def _checked(route: Route, version: int, body: Any, query: dict[str, list[str]]) -> dict[str, list[str]]:

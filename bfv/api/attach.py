@@ -8,29 +8,25 @@ asked afterwards.
 from collections.abc import Mapping
 from typing import Any
 
-from bfv.api import schemas
+from bfv.api import attachments, schemas
 from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import is_true
+from bfv.api.shapes import object_of
 from bfv.errors import InUse
 from bfv.types import VolumeRequest
 
 TAG, TELLS_TAG, KEEPS, ASYNCHRONOUS = 49, 70, 79, 101
-# nova/block_device.py:match_device
-DEVICE = {"type": ["string", "null"], "pattern": "(^/dev/x{0,1}[a-z]{0,1}d{0,1})([a-z]+)[0-9]*$"}
-ADDRESS = "/servers/{server_id}/os-volume_attachments"
 
 
 def body(version: int) -> Mapping[str, Any]:
     """Return what POST takes."""
-    properties: Json = {"volumeId": schemas.UUID, "device": DEVICE}
+    properties: Json = {"volumeId": schemas.UUID, "device": attachments.DEVICE}
     if version >= TAG:
         properties["tag"] = schemas.TAG
     if version >= KEEPS:
         properties["delete_on_termination"] = schemas.BOOLEAN
-    asked = {"type": "object", "properties": properties, "required": ["volumeId"], "additionalProperties": False}
-    return {"type": "object", "properties": {"volumeAttachment": asked}, "required": ["volumeAttachment"],
-            "additionalProperties": False}  # fmt: skip
+    return object_of(("volumeAttachment",), volumeAttachment=object_of(("volumeId",), **properties))
 
 
 def create(call: Call) -> Answer:
@@ -69,6 +65,6 @@ def delete(call: Call) -> Answer:
 
 
 ROUTES = (
-    Route("POST", ADDRESS, create, "os-volumes-attachments:create", body=body),
-    Route("DELETE", f"{ADDRESS}/{{volume_id}}", delete, "os-volumes-attachments:delete", code=202),
+    Route("POST", attachments.VOLUMES, create, "os-volumes-attachments:create", body=body),
+    Route("DELETE", attachments.VOLUME, delete, "os-volumes-attachments:delete", code=202),
 )

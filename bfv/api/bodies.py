@@ -22,8 +22,13 @@ FORMATS.checks("uuid", ValueError)(lambda text: bool(uuid.UUID(text)))
 FORMATS.checks("date-time", ValueError)(lambda text: bool(dt.datetime.fromisoformat(text)))
 
 
-def read(stream: BinaryIO, length: int | None, content_type: str | None) -> Any:
-    """Return a JSON body; ``length`` None is one of unknown length. Raises Fault 400, 413, 415."""
+def read(stream: BinaryIO, length: int | None, content_type: str | None, *, optional: bool = False) -> Any:
+    """Return a JSON body; ``length`` None is one of unknown length, and None one that is ``optional`` and not there.
+
+    Raises Fault 400, 413, 415.
+    """
+    if optional and length == 0:
+        return None
     if content_type and content_type.partition(";")[0].strip().lower() != "application/json":
         raise Fault(415, "Unsupported Content-Type")
     if length is not None and length > MAX_BODY:

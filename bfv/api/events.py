@@ -5,8 +5,8 @@ Each event is judged by itself: one server in a cell that is down does not lose 
 nova.
 """
 
-from bfv.api import faults
-from bfv.api.call import Answer, Call, Json
+from bfv.api import faults, schemas
+from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.types import ServerEvent
 
@@ -32,3 +32,14 @@ def _hand_on(call: Call, event: Json) -> Json:
         code = 422 if fault.code == 409 else fault.code
         return {**event, "status": "failed", "code": code}
     return {**event, "status": status, "code": 200}
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/os-server-external-events",
+        create,
+        "os-server-external-events:create",
+        body=schemas.external_events,
+    ),
+)

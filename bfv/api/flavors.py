@@ -3,7 +3,8 @@
 
 from collections.abc import Callable
 
-from bfv.api.call import Answer, Call, Json
+from bfv.api import schemas
+from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import is_true, next_link, page_limit
 from bfv.api.serverview import links
@@ -100,3 +101,13 @@ def _detail(call: Call, flavor: Flavor) -> Json:
     if call.version >= 61 and call.allows(SPECS_RULE):
         view["extra_specs"] = dict(flavor.extra_specs)
     return view
+
+
+FLAVOR, SPECS = "/flavors/{flavor_id}", "/flavors/{flavor_id}/os-extra_specs"
+ROUTES = (
+    Route("GET", "/flavors", index, "flavors", query=schemas.flavors_query),
+    Route("GET", "/flavors/detail", detail, "flavors", query=schemas.flavors_query),
+    Route("GET", FLAVOR, show, "flavors", query=schemas.no_query),
+    Route("GET", SPECS, extra_specs, "os-flavor-extra-specs:index", query=schemas.no_query),
+    Route("GET", f"{SPECS}/{{key}}", extra_spec, "os-flavor-extra-specs:show", query=schemas.no_query),
+)

@@ -105,8 +105,11 @@ class Identity:
 
         return with_cache
 
-    def caller(self, environ: Mapping[str, Any], request_id: str) -> Caller:
-        """Return who a request that was let in comes from. Raises Fault 403 for a token of no project."""
+    def caller(self, environ: Mapping[str, Any], request_id: str, own_id: str | None = None) -> Caller:
+        """Return who a request that was let in comes from, with its id that goes on and, if it has one, its own.
+
+        Raises Fault 403 for a token of no project.
+        """
         found = access.create(body=environ["keystone.token_info"], auth_token=environ["HTTP_X_AUTH_TOKEN"].strip())
         if not found.project_id:
             raise Fault(403, "The token is of no project; get one that is scoped to a project.")
@@ -116,4 +119,5 @@ class Identity:
             user_id=str(found.user_id),
             roles=tuple(found.role_names or ()),
             request_id=request_id,
+            asked_as=own_id,
         )

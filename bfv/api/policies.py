@@ -11,12 +11,11 @@ from oslo_config import cfg
 from oslo_policy import policy
 
 from bfv.api.faults import Fault
+from bfv.api.roles import ADMIN, ANYBODY, MEMBER, READER, SERVICE
+from bfv.api.serverrules import SERVER_RULES
 from bfv.types import Caller
 
 API = "os_compute_api"
-ADMIN, ANYBODY = "rule:context_is_admin", "@"
-MEMBER, READER = "rule:project_member_or_admin", "rule:project_reader_or_admin"
-SERVICE = "role:service"
 # nova/policies/base.py
 BASE = (
     ("context_is_admin", "role:admin", "Who is an admin."),
@@ -58,6 +57,7 @@ RULES: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
     ("os-availability-zone:list", ANYBODY, "List availability zones.", (("GET", "/os-availability-zone"),)),
     ("os-server-external-events:create", SERVICE, "Tell of events of other services.",
      (("POST", "/os-server-external-events"),)),
+    *SERVER_RULES,
 )  # fmt: skip
 
 

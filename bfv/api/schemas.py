@@ -5,10 +5,11 @@
 serve is in none, so it is refused by its name, as what nobody knows: nothing that is asked for is left out in silence.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-Json = Mapping[str, Any]
+from bfv.api.shapes import Json
+from bfv.api.shapes import object_of as _object
+from bfv.api.shapes import query_of as _query
 
 # nova/api/validation/parameter_types.py: printable, and no blank at either end.
 NAME = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^(?![\s])[^\x00-\x1f\x7f]*(?<!\s)$"}
@@ -25,14 +26,16 @@ UUID = {"type": "string", "format": "uuid"}
 ADMIN_PASS = {"type": "string", "maxLength": 255}
 USER_DATA = {"type": ["string", "null"], "maxLength": 65535, "pattern": r"^[A-Za-z0-9+/\s]*={0,2}\s*$"}
 KEY_NAME = {"type": ["string", "null"], "minLength": 1, "maxLength": 255}
+HOSTNAME = {"type": "string", "pattern": "^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+$", "minLength": 2, "maxLength": 63}
+FQDN = {
+    "type": "string",
+    "pattern": r"^(?!.*\.\.)(?=.{2,255}$)([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?\.?)+$",
+    "maxLength": 255,
+}
+TAG = {"type": "string", "pattern": "^[^,/]*$", "minLength": 1, "maxLength": 60}
 DISK_CONFIG = {"type": "string", "enum": ["AUTO", "MANUAL"]}
-TAG = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": "^[^,/]*$"}
 SHORT = {"type": "string", "maxLength": 255}
 HINTS = {"type": "object", "properties": {"group": UUID}, "additionalProperties": False}
-
-
-def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
 def _network(version: int) -> Json:
@@ -105,32 +108,28 @@ def create(version: int) -> Json:
     }  # fmt: skip
     if version >= 19:
         properties["description"] = DESCRIPTION
+    if version >= 52:
+        properties["tags"] = {"type": "array", "items": TAG, "maxItems": 50}
+    if version >= 90:
+        properties["hostname"] = FQDN if version >= 94 else HOSTNAME
     server = _object(("name", "flavorRef", *(["networks"] if version >= 37 else [])), **properties)
     hints = {"os:scheduler_hints": HINTS, "OS-SCH-HNT:scheduler_hints": HINTS}
     return _object(("server",), server=server, **hints)
 
 
-def rebuild(version: int) -> Json:
-    """Return what the action rebuild takes."""
-    # Rebuilding a root volume is what 2.93 brought; what came before is refused whatever it says.
-    words = {"imageRef": UUID, "preserve_ephemeral": BOOLEAN, "OS-DCF:diskConfig": DISK_CONFIG}
-    return _object(("rebuild",), rebuild={**_object(("imageRef",), **words), "additionalProperties": version < 93})
+def update(version: int) -> Json:
+    """Return what PUT /servers/{server_id} takes."""
+    properties: dict[str, Any] = {"name": NAME, "OS-DCF:diskConfig": DISK_CONFIG}
+    if version >= 19:
+        properties["description"] = DESCRIPTION
+    if version >= 90:
+        properties["hostname"] = FQDN if version >= 94 else HOSTNAME
+    return _object(("server",), server=_object(**properties))
 
 
-def start(_version: int) -> Json:
-    """Return what the action os-start takes: anything, as in nova."""
-    return _object(("os-start",), **{"os-start": {}})
-
-
-def stop(_version: int) -> Json:
-    """Return what the action os-stop takes: anything, as in nova."""
-    return _object(("os-stop",), **{"os-stop": {}})
-
-
-def reboot(_version: int) -> Json:
-    """Return what the action reboot takes."""
-    kind = {"type": "string", "enum": ["HARD", "Hard", "hard", "SOFT", "Soft", "soft"]}
-    return _object(("reboot",), reboot=_object(("type",), type=kind))
+def no_body(_version: int) -> Json:
+    """Return what a call takes that has no body, though others of its method have one."""
+    return {"type": "null"}
 
 
 def external_events(version: int) -> Json:
@@ -148,22 +147,9 @@ def external_events(version: int) -> Json:
     return _object(("events",), events={"type": "array", "minItems": 1, "items": event})
 
 
-def _many(value: Any) -> Json:
-    return {"type": "array", "items": value}
-
-
-def query(**names: Any) -> Callable[[int], Json]:
-    """Return a query's schema: what it does not know is ignored, as in nova, until 2.74."""
-
-    def schema(version: int) -> Json:
-        properties = {name: _many(value) for name, value in names.items()}
-        return {"type": "object", "properties": properties, "additionalProperties": version < 75}
-
-    return schema
-
-
 TEXT = {"type": "string"}
-PAGE = {"limit": {"type": "string", "pattern": "^[0-9]*$"}, "marker": TEXT}
+NUMBER = {"type": "string", "pattern": "^[0-9]*$"}
+PAGE = {"limit": NUMBER, "marker": TEXT}
 ASKED_TIME = {"type": "string", "format": "date-time"}
 # nova/api/openstack/compute/schemas/servers.py:query_params_v21 and its later forms.
 FILTERS = ("access_ip_v4", "access_ip_v6", "auto_disk_config", "availability_zone", "config_drive", "created_at",
@@ -172,8 +158,9 @@ FILTERS = ("access_ip_v4", "access_ip_v6", "auto_disk_config", "availability_zon
            "locked_by", "name", "node", "not-tags", "not-tags-any", "power_state", "progress", "project_id",
            "reservation_id", "root_device_name", "soft_deleted", "status", "tags", "tags-any", "task_state",
            "tenant_id", "terminated_at", "user_id", "uuid", "vm_state")  # fmt: skip
-no_query = query()
-servers_query = query(
+no_query = _query()
+pages_query = _query(limit=NUMBER, offset=NUMBER)
+servers_query = _query(
     all_tenants=TEXT,
     sort_key=TEXT,
     sort_dir=TEXT,
@@ -181,13 +168,13 @@ servers_query = query(
     **{"changes-since": ASKED_TIME, "changes-before": ASKED_TIME},
     **dict.fromkeys(FILTERS, TEXT),
 )
-flavors_query = query(
+flavors_query = _query(
     is_public=TEXT,
-    minRam={"type": "string", "pattern": "^[0-9]*$"},
-    minDisk={"type": "string", "pattern": "^[0-9]*$"},
+    minRam=NUMBER,
+    minDisk=NUMBER,
     sort_key={"type": "string", "enum": ["disabled", "ephemeral_gb", "flavorid", "id", "is_public", "memory_mb", "name",
                                          "root_gb", "rxtx_factor", "swap", "vcpus"]},
     sort_dir={"type": "string", "enum": ["asc", "desc"]},
     **PAGE,
 )  # fmt: skip
-limits_query = query(reserved=TEXT, tenant_id=TEXT)
+limits_query = _query(reserved=TEXT, tenant_id=TEXT)

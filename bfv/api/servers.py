@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls about servers: create, list, show, delete, rebuild."""
+"""Calls about servers: create, list, show, change, delete."""
 
 import secrets
 import string
@@ -7,14 +7,16 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bfv.api import devices, serverview
-from bfv.api.call import Answer, Call, Json
+from bfv import several
+from bfv.api import devices, schemas, serverview
+from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import PARTIAL, is_true, next_link, servers_query
 from bfv.errors import CellDown, NotFound, NotMapped
 from bfv.types import BootRequest, ServerInfo
 
-REIMAGES = 93
+SERVER = "/servers/{server_id}"
+AUTO_DISK = "OS-DCF:diskConfig AUTO is not served; the guest grows its file system itself."
 PASSWORD = string.ascii_letters + string.digits
 
 
@@ -67,10 +69,19 @@ def delete(call: Call) -> Answer:
     return Answer()
 
 
+def update(call: Call) -> Answer:
+    """Change a server's name, description or host name."""
+    asked, info = dict(call.body["server"]), serverview.known(call)
+    if asked.pop("OS-DCF:diskConfig", "MANUAL") == "AUTO":
+        raise Fault(400, AUTO_DISK)
+    call.cloud.edits.update(info.id, call.caller, asked)
+    return Answer({"server": serverview.changed(call, call.cloud.server(info.id, call.caller))})
+
+
 def create(call: Call) -> Answer:
-    """Accept a server."""
+    """Accept a server, or several of a kind."""
     asked = call.body["server"]
-    _one_server(asked)
+    least, most = _counts(asked)
     hints = call.body.get("os:scheduler_hints") or call.body.get("OS-SCH-HNT:scheduler_hints") or {}
     image = asked.get("imageRef") or None
     if image is not None and not _is_uuid(image):
@@ -94,12 +105,17 @@ def create(call: Call) -> Answer:
         networks=asked.get("networks"),
         security_groups=tuple(groups),
         admin_pass=password,
+        tags=tuple(dict.fromkeys(asked.get("tags") or ())),
+        hostname=asked.get("hostname"),
+        reservation_id=several.reservation_id(),
     )
     try:
-        info = call.cloud.boot(request, call.caller)
+        info = call.cloud.boot_many(request, least, most, call.caller)[0]
     except (NotFound, NotMapped) as error:
         # What a body names and is not there makes the body wrong, not the address.
         raise Fault(400, str(error)) from error
+    if is_true(asked.get("return_reservation_id")):
+        return Answer({"reservation_id": request.reservation_id})
     body = {
         "id": info.id,
         "links": serverview.links(call, "servers", info.id),
@@ -110,50 +126,15 @@ def create(call: Call) -> Answer:
     return Answer({"server": body}, headers={"Location": call.url(f"/servers/{info.id}")})
 
 
-def _one_server(asked: Mapping[str, Any]) -> None:
-    most = int(asked.get("max_count") or asked.get("min_count") or 1)
-    if most > 1 or int(asked.get("min_count") or 1) > 1 or is_true(asked.get("return_reservation_id")):
-        raise Fault(400, "One request makes one server here; ask once for each, without return_reservation_id.")
+def _counts(asked: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many servers are asked for, at least and at most. Raises Fault 400."""
+    least = int(asked.get("min_count") or 1)
+    most = int(asked.get("max_count") or least)
+    if least > most:
+        raise Fault(400, "min_count must be <= max_count")
     if asked.get("OS-DCF:diskConfig") == "AUTO":
-        raise Fault(400, "OS-DCF:diskConfig AUTO is not served; the guest grows its file system itself.")
-
-
-def rebuild(call: Call) -> Answer:
-    """Start to write another image onto a server's root volume."""
-    asked = call.body["rebuild"]
-    info = call.cloud.server(call.ids["server_id"], call.caller)
-    if call.version < REIMAGES:
-        # Below, nova keeps the data of a root volume; who asks in these words must not lose it here.
-        raise Fault(
-            400,
-            f"Rebuilding a server whose root disk is a volume loses the data of it, and is served from 2.{REIMAGES}.",
-        )
-    if is_true(asked.get("preserve_ephemeral")) or asked.get("OS-DCF:diskConfig") == "AUTO":
-        raise Fault(400, "preserve_ephemeral and OS-DCF:diskConfig AUTO are not served.")
-    try:
-        info = call.cloud.rebuild(info.id, asked["imageRef"], call.caller)
-    except NotFound as error:
-        raise Fault(400, str(error)) from error
-    body = {**serverview.show(call, info), "user_data": info.user_data}
-    return Answer({"server": body}, headers={"Location": call.url(f"/servers/{info.id}")})
-
-
-def start(call: Call) -> Answer:
-    """Start to switch a server on."""
-    call.cloud.start(call.ids["server_id"], call.caller)
-    return Answer()
-
-
-def stop(call: Call) -> Answer:
-    """Start to switch a server off."""
-    call.cloud.stop(call.ids["server_id"], call.caller)
-    return Answer()
-
-
-def reboot(call: Call) -> Answer:
-    """Start to restart a server."""
-    call.cloud.reboot(call.ids["server_id"], call.caller, hard=call.body["reboot"]["type"].upper() == "HARD")
-    return Answer()
+        raise Fault(400, AUTO_DISK)
+    return least, most
 
 
 def _is_uuid(text: str) -> bool:
@@ -161,3 +142,13 @@ def _is_uuid(text: str) -> bool:
         return bool(uuid.UUID(text))
     except ValueError:
         return False
+
+
+ROUTES = (
+    Route("GET", "/servers", index, "servers:index", query=schemas.servers_query),
+    Route("POST", "/servers", create, "servers:create", code=202, body=schemas.create),
+    Route("GET", "/servers/detail", detail, "servers:detail", query=schemas.servers_query),
+    Route("GET", SERVER, show, "servers:show", query=schemas.no_query),
+    Route("PUT", SERVER, update, "servers:update", body=schemas.update),
+    Route("DELETE", SERVER, delete, "servers:delete", code=204),
+)

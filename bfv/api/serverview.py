@@ -5,8 +5,11 @@ import datetime as dt
 import hashlib
 from typing import Any
 
+from bfv.api import addresses
 from bfv.api.call import Call, Json
+from bfv.errors import CellDown
 from bfv.types import ServerInfo
+from cells import groups
 from cells.types import Flavor
 
 PROGRESS = {"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING"}
@@ -25,6 +28,17 @@ def links(call: Call, kind: str, key: str) -> list[Json]:
 def is_unknown(info: ServerInfo) -> bool:
     """Return whether this is all that is known of a server while its cell is down (nova's partial records, 2.69)."""
     return info.status == "UNKNOWN" and not info.vm_state
+
+
+def known(call: Call) -> ServerInfo:
+    """Return the server of a call whose cell tells of it. Raises NotFound, CellDown for one of which it would have to.
+
+    What only the cell knows is never told as nothing: cinder takes that for a no (``bfv.api.attachments``).
+    """
+    info = call.cloud.server(call.ids["server_id"], call.caller)
+    if is_unknown(info):
+        raise CellDown(info.cell or "", "it alone knows what is asked of its servers")
+    return info
 
 
 def basic(call: Call, info: ServerInfo) -> Json:
@@ -46,8 +60,21 @@ def show(call: Call, info: ServerInfo) -> Json:
             "user_id": info.user_id or "UNKNOWN",
         }
     if call.version >= 71:
-        view["server_groups"] = []
+        view["server_groups"] = groups.of_server(call.cloud.parts.api, info.id)
     return view
+
+
+def changed(call: Call, info: ServerInfo) -> Json:
+    """Return a server as the answer to a change: below 2.75 without what extensions once told."""
+    view = show(call, info)
+    if call.version >= 75:
+        return view
+    named = {"name", "status", "id", "created", "updated", "image", "flavor", "links", "metadata", "hostId", "fault",
+             "tenant_id", "user_id", "accessIPv4", "accessIPv6", "addresses", "progress", "OS-DCF:diskConfig",
+             "locked", "locked_reason", "description", "tags", "trusted_image_certificates",
+             "server_groups"}  # fmt: skip
+    view = {name: value for name, value in view.items() if name in named}
+    return view | {"addresses": addresses.of(info.network_info)}
 
 
 def detail(call: Call, info: ServerInfo) -> Json:
@@ -68,7 +95,7 @@ def detail(call: Call, info: ServerInfo) -> Json:
         "flavor": flavor(call, info.flavor) if info.flavor else {},
         "created": moment(info.created_at),
         "updated": moment(info.updated_at or info.created_at),
-        "addresses": {},
+        "addresses": addresses.of(info.network_info, extended=True),
         "accessIPv4": "",
         "accessIPv6": "",
         "links": links(call, "servers", info.id),
@@ -94,11 +121,11 @@ def detail(call: Call, info: ServerInfo) -> Json:
 def later(version: int, info: ServerInfo) -> Json:
     """Return what younger microversions have brought for everybody."""
     brought: tuple[tuple[int, str, Any], ...] = (
-        (9, "locked", False),
+        (9, "locked", info.locked),
         (19, "description", info.description),
-        (26, "tags", []),
+        (26, "tags", list(info.tags)),
         (63, "trusted_image_certificates", None),
-        (73, "locked_reason", None),
+        (73, "locked_reason", info.locked_reason),
         (90, f"{ATTRIBUTES}hostname", info.hostname),
         (96, "pinned_availability_zone", info.pinned_availability_zone),
     )
@@ -118,7 +145,7 @@ def attributes(version: int, info: ServerInfo) -> Json:
             "hostname": info.hostname,
             "kernel_id": "",
             "ramdisk_id": "",
-            "launch_index": 0,
+            "launch_index": info.launch_index,
             "reservation_id": info.reservation_id,
             "root_device_name": info.root_device_name,
             "user_data": info.user_data,
@@ -172,9 +199,12 @@ def fault(call: Call, info: ServerInfo) -> Json:
 
 def host_id(info: ServerInfo) -> str:
     """Return a name of a server's host that tells nothing but sameness (``nova/utils.py:generate_hostid``)."""
-    if not info.host:
-        return ""
-    return hashlib.sha224((info.project_id + info.host).encode(), usedforsecurity=False).hexdigest()
+    return hash_of_host(info.project_id, info.host or "")
+
+
+def hash_of_host(project_id: str, host: str) -> str:
+    """Return the name that a host has for a project, "" for none."""
+    return hashlib.sha224((project_id + host).encode(), usedforsecurity=False).hexdigest() if host else ""
 
 
 def moment(when: dt.datetime | None) -> str | None:

@@ -12,6 +12,7 @@ from bfv.api import schemas
 from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import next_link, page_limit
+from bfv.api.shapes import query_of
 from bfv.errors import NotMapped
 from bfv.tenantusage import Used
 from bfv.types import utcnow
@@ -21,8 +22,8 @@ ADDRESS, RULE = "/os-simple-tenant-usage", "os-simple-tenant-usage"
 PAGED = 40
 FORMS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")
 _HOUR = dt.timedelta(hours=1)
-index_query = schemas.query(start=schemas.TEXT, end=schemas.TEXT, detailed=schemas.TEXT, **schemas.PAGE)
-show_query = schemas.query(start=schemas.TEXT, end=schemas.TEXT, **schemas.PAGE)
+index_query = query_of(start=schemas.TEXT, end=schemas.TEXT, detailed=schemas.TEXT, **schemas.PAGE)
+show_query = query_of(start=schemas.TEXT, end=schemas.TEXT, **schemas.PAGE)
 
 
 def index(call: Call) -> Answer:

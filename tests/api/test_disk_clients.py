@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks by clients that know nothing of us: what the `openstack` command and openstacksdk send for them today."""
 
-import openstack
 import pytest
 
 from tests import sites
-from tests.api.test_clients import CLI, command  # noqa: F401 - a fixture
+from tests.api.test_clients import LAB_PYTHON, command, sdk_of  # noqa: F401 - a fixture
 from tests.api.test_disks import deleted, devices, volume  # noqa: F401 - a fixture
 
 # openstacksdk warns of itself: of its own next versions, and of its own use of its old names.
@@ -16,9 +15,7 @@ SDK = pytest.mark.filterwarnings(
 
 @pytest.fixture
 def sdk(door):
-    entry = {"auth_url": door.site.auth_url, "username": "demo", "password": "labdemo", "project_name": "demo",
-             "user_domain_id": "default", "project_domain_id": "default"}  # fmt: skip
-    with openstack.connect(load_envvars=False, load_yaml_config=False, auth=entry, region_name="RegionOne") as sdk:
+    with sdk_of(door) as sdk:
         yield sdk
 
 
@@ -63,7 +60,7 @@ def test_openstacksdk_boots_from_a_volume_that_is_there(door, sdk, image, volume
 
 
 @pytest.mark.lab
-@pytest.mark.skipif(not CLI.exists(), reason="needs python-openstackclient in the lab's environment")
+@pytest.mark.skipif(not LAB_PYTHON.exists(), reason="needs python-openstackclient in the lab's environment")
 def test_the_openstack_command_takes_all_its_words_for_disks(command, door, site, image, volume):  # noqa: F811
     bootable(site, volume)
     source = site.volume()
@@ -96,6 +93,8 @@ def test_the_openstack_command_takes_all_its_words_for_disks(command, door, site
             door.running(key)
             sites.until(lambda key=key: not door.cloud.parts.journal.opened(key), 10)
             assert devices(door, key)["/dev/vdx"].tag == "t"
+            listed = command("server", "volume", "list", key, as_json=True)
+            assert {row["Volume ID"]: row["Tag"] for row in listed}[volume] == "t"
             command("server", "remove", "volume", key, volume)
             site.settle(volume, "available")
         deleted(door, key)

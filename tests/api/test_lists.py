@@ -88,6 +88,34 @@ def test_pages_of_a_filtered_list_lead_on_with_the_filter(door, pair):
     assert [each["id"] for each in first["servers"] + second["servers"]] == pair[::-1]
 
 
+@pytest.fixture
+def building(site, door, image):
+    """Two servers of demo's that are built for as long as the test runs."""
+    with site.silent("cell1"), site.silent("cell2"):
+        made = [door.boot(image, name=f"new-{letter}", tags=["fresh"]) for letter in "ab"]
+        yield
+    for server_id in made:
+        door.running(server_id)
+        door("DELETE", f"/servers/{server_id}")
+        door.gone(server_id)
+
+
+def test_servers_that_no_cell_has_yet_are_in_filtered_lists_and_before_all_others(door, pair, building):
+    assert names(door, "name=new") == ["new-b", "new-a"]
+    assert names(door, "name=^NEW-A$&status=BUILD") == ["new-a"]
+    assert names(door, "status=ACTIVE&name=new") == names(door, "name=new&tags=nosuch") == []
+    assert names(door, "tags=fresh&flavor=tiny&vm_state=building&locked=false") == ["new-b", "new-a"]
+    assert names(door, "not-tags=fresh&name=new") == names(door, "changes-before=2026-01-01T00:00:00Z&name=new") == []
+    assert names(door, "sort_key=display_name&sort_dir=asc") == ["new-b", "new-a", "list-a", "list-b"]
+    assert door("GET", "/servers?name=(", version="2.96").status_code == 400
+    seen, url = [], f"{door.url}/servers?name=new|list&limit=1"
+    while url:
+        page = door("GET", url, version="2.96").json()
+        seen += [each["name"] for each in page["servers"]]
+        url = page.get("servers_links", [{}])[0].get("href")
+    assert seen == ["new-b", "new-a", "list-b", "list-a"]
+
+
 @pytest.fixture(scope="module")
 def lost(site, tmp_path_factory, image):
     """A server in a cell that is down, and the door to it."""
@@ -101,6 +129,21 @@ def lost(site, tmp_path_factory, image):
     with opened(world) as door:
         assert door("DELETE", f"/servers/{made}").status_code == 204
         door.gone(made)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("GET", "/metadata", None), ("GET", "/tags", None), ("GET", "/ips", None), ("GET", "/os-volume_attachments", None),
+     ("GET", "/os-volume_attachments/x", None), ("PUT", "", {"server": {"name": "x"}}), ("PUT", "/tags/x", None),
+     ("POST", "/metadata", {"metadata": {}}), ("POST", "/action", {"lock": None}),
+     ("POST", "/action", {"unlock": None}), ("POST", "/action", {"createImage": {"name": "x"}}),
+     ("POST", "/action", {"forceDelete": None})],
+)  # fmt: skip
+def test_what_only_its_cell_knows_of_it_is_never_told_as_nothing(lost, method, path, body):
+    door, made, _ = lost
+    answer = door(method, f"/servers/{made}{path}", body, version="2.96")
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
 
 
 def test_what_is_asked_of_a_server_there_is_503_and_the_cells_name_is_for_admins(lost, image):

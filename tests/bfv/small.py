@@ -55,7 +55,7 @@ def accept(parts, who, size=SIZE, *, server_id=None, cell="cell1", host=None, gr
 
     def also(conn, intent_id):
         claims.lock(conn, who.project_id)
-        quota.check(parts, conn, who, size, ids)
+        quota.number(parts, conn, who, size, ids[0], len(ids), len(ids))
         claims.insert(conn, [claims.Claim(intent_id if key == ids[0] else str(uuid.uuid4()), key, who.project_id,
                                           who.user_id, size, cell, host, group) for key in ids])  # fmt: skip
         return {}

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images of servers: what they name, that servers boot from them, and that what fails or is killed leaves nothing."""
+
+import json
+import random
+import uuid
+
+import pytest
+
+from bfv.errors import BadRequest, Conflict, NotFound
+from tests import sites
+from tests.flows.test_boot import boot
+from tests.flows.test_driver import DriverWorld
+from tests.flows.test_driver_kill import ended, repaired
+from tests.flows.test_kill import SEED, boundaries
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+@pytest.fixture
+def make_world(site, tmp_path):
+    return lambda **settings: DriverWorld(site, tmp_path, **settings)
+
+
+def images(site):
+    """Return the images of this run that demo sees, by id."""
+    found = site.call("demo", "GET", f"{site.image_url}/v2/images?name={sites.NAME}").json()["images"]
+    return {each["id"]: each for each in found}
+
+
+def snapshots(site, volume_id):
+    query = {"volume_id": volume_id, "all_tenants": 1}
+    return site.call("admin", "GET", f"{site.volume_url}/snapshots", params=query).json()["snapshots"]
+
+
+def forget(site, image_id):
+    """Remove an image and the snapshot that it names."""
+    mapping = json.loads(images(site)[image_id]["block_device_mapping"])
+    assert site.call("demo", "DELETE", f"{site.image_url}/v2/images/{image_id}").status_code == 204
+    for each in mapping:
+        if each["snapshot_id"]:
+            site.drop_snapshot(each["snapshot_id"])
+
+
+def test_an_image_of_a_server_names_a_snapshot_of_its_root_and_boots(make_world, site, raw_image):
+    world = make_world()
+    with world.cloud() as cloud:
+        server = boot(cloud, raw_image, availability_zone="nova")
+        image_id = cloud.create_image(server.id, sites.NAME, {"made": "here"})
+        told = images(site)[image_id]
+        assert told["status"] in ("queued", "active")
+        cloud.wait(server.id, 60)
+        told = images(site)[image_id]
+        [snapshot] = snapshots(site, server.devices[0].volume_id)
+        assert (told["status"], told["size"], told["visibility"], told["owner"]) == (
+            "active", 0, "private", server.project_id
+        )  # fmt: skip
+        assert (told["disk_format"], told["container_format"], told["made"], told["root_device_name"]) == (
+            "raw", "bare", "here", "/dev/vda"
+        )  # fmt: skip
+        [mapping] = json.loads(told["block_device_mapping"])
+        assert {name: value for name, value in mapping.items() if value is not None} == {
+            "source_type": "snapshot", "destination_type": "volume", "snapshot_id": snapshot["id"], "boot_index": 0,
+            "delete_on_termination": True, "volume_size": 1, "device_name": "/dev/vda",
+        }  # fmt: skip
+        assert (snapshot["status"], snapshot["name"]) == ("available", f"snapshot for {sites.NAME}")
+        assert cloud.server(server.id).task_state is None
+
+        copy = boot(cloud, image_id)
+        assert (copy.status, copy.cell, copy.decision.disks[0].source_type) == ("ACTIVE", server.cell, "snapshot")
+        cloud.delete(copy.id)
+        forget(site, image_id)
+        cloud.delete(server.id)
+
+
+def test_no_image_is_made_of_what_cannot_have_one_and_what_cinder_refuses_is_undone(make_world, site, raw_image):
+    world = make_world()
+    with world.cloud() as cloud:
+        server = boot(cloud, raw_image)
+        with pytest.raises(NotFound):
+            cloud.create_image(str(uuid.uuid4()), sites.NAME)
+        with world.cloud("other") as other, pytest.raises(NotFound):
+            other.create_image(server.id, sites.NAME)
+        volume = server.devices[0].volume_id
+        reset = {"os-reset_status": {"status": "maintenance"}}
+        site.call("admin", "POST", f"{site.volume_url}/volumes/{volume}/action", json=reset)
+        with pytest.raises(BadRequest, match="status must be"):
+            cloud.create_image(server.id, sites.NAME)
+        reset["os-reset_status"]["status"] = "in-use"
+        site.call("admin", "POST", f"{site.volume_url}/volumes/{volume}/action", json=reset)
+        cloud.wait(server.id, 60)
+        assert (images(site), snapshots(site, volume)) == ({}, [])
+        assert [intent.phase for intent, _ in cloud.history(server.id)] == ["done", "failed"]
+        cloud.edits.reset_state(server.id, site.caller("admin"), "error")
+        with pytest.raises(Conflict, match=r"Cannot 'createImage' instance .* while it is in vm_state error"):
+            cloud.create_image(server.id, sites.NAME)
+        cloud.delete(server.id)
+
+
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("number_of", [
+    pytest.param(6, id="some"), pytest.param(1000, id="all", marks=(pytest.mark.lab, pytest.mark.full))
+])  # fmt: skip
+def test_a_process_that_is_killed_while_it_makes_an_image_leaves_all_of_it_or_nothing(
+    make_world, site, raw_image, number_of
+):
+    world = make_world(late_answer=1)
+    with world.cloud() as cloud:
+        server = boot(cloud, raw_image)
+    volume = server.devices[0].volume_id
+    found = boundaries(world, "createImage", server.id)
+    for image_id in images(site):
+        forget(site, image_id)
+    for kind, number in random.Random(SEED).sample(found, min(number_of, len(found))):
+        died = world.victim([kind, str(number), "createImage", server.id])
+        assert died.returncode == -9, (kind, number, died.stderr)
+
+        repaired(world)
+
+        there, taken = images(site), snapshots(site, volume)
+        assert len(there) == len(taken) <= 1, (kind, number)
+        assert ended(world, server.id, "createImage")[-1:] in ([], ["done"])
+        for image_id, image in there.items():
+            assert image["status"] == "active"
+            [mapping] = json.loads(image["block_device_mapping"])
+            assert mapping["snapshot_id"] == taken[0]["id"]
+            forget(site, image_id)
+    with world.cloud() as cloud:
+        cloud.delete(server.id)
+
+
+def test_a_server_is_deleted_after_its_image_is_made_and_keeps_the_volume_under_it(make_world, site, raw_image):
+    world = make_world(late_answer=1)
+    with world.cloud() as cloud:
+        server = boot(cloud, raw_image)
+    found = boundaries(world, "createImage", server.id)
+    for image_id in images(site):
+        forget(site, image_id)
+    last = max(number for kind, number in found if kind == "after")
+    died = world.victim(["after", str(last - 1), "createImage", server.id])
+    assert died.returncode == -9, died.stderr
+
+    with world.cloud() as cloud:
+        [kept] = cloud.delete(server.id).kept
+
+    [(image_id, image)] = images(site).items()
+    assert image["status"] == "active"
+    volume = server.devices[0].volume_id
+    assert volume in kept
+    assert "snapshots" in kept
+    forget(site, image_id)
+    site.call("demo", "DELETE", f"{site.volume_url}/volumes/{volume}")
+    site.settle(volume, None)
