@@ -164,7 +164,7 @@ class Cloud:
 
     def create_image(self, server_id: str, name: str, metadata: Mapping[str, str] | None = None,
                      caller: Caller | None = None) -> str:  # fmt: skip
-        """Start to make an image of a server's root volume; return its id: it is queued until it can be booted from.
+        """Start to make an image of a server's volumes; return its id: it is queued until it can be booted from.
 
         Raises Refused, NotFound, Failed, MaybeRunning, CellDown when nothing is left of it, or will be.
         """

@@ -6,6 +6,8 @@ on, or deletes, asks that host. A driver does each act again without harm, so wh
 once more; only a guest that already runs for its user is never made anew (see ``bfv.rebuild``).
 """
 
+from dataclasses import replace
+
 from bfv import connect, together
 from bfv.drivers import Driver, states
 from bfv.drivers.contract import Guest, guest_of
@@ -44,7 +46,7 @@ def place_on_host(job: Job, host: str, verb: str = "boot") -> None:
     volumes = connect.volumes(server)
     together.each(lambda device: connect.reach(job, database, device, connector), volumes)
     after = states.ended(verb, server.vm_state)
-    guest = guest_of(servers.get(database, server.uuid))
+    guest = _as_asked(job, guest_of(servers.get(database, server.uuid)))
     job.step("spawn", f"host {host}")
     driver.plug(host, guest)
     driver.spawn(host, guest)
@@ -55,6 +57,18 @@ def place_on_host(job: Job, host: str, verb: str = "boot") -> None:
     if verb == "boot":
         _count(database, host, node, guest)
     servers.update(database, server.uuid, **after, launched_at=utcnow())
+
+
+def _as_asked(job: Job, guest: Guest) -> Guest:
+    """Return a guest with what its user asked for and nova's tables do not keep: the journal has it."""
+    boots = [job.intent] if job.intent.verb == "boot" else job.parts.journal.of_server(guest.server_id)
+    for boot in boots:
+        if boot.verb == "boot":
+            asked = boot.request["boot"]
+            return replace(guest, networks=asked.get("networks"),
+                           security_groups=tuple(asked.get("security_groups") or ()),
+                           admin_pass=job.parts.journal.payload(boot).get("admin_pass"))  # fmt: skip
+    return guest
 
 
 def take_down(job: Job, database: Database, server: Server) -> None:

@@ -30,7 +30,9 @@ class Guest:
     ``devices`` with a ``volume_id`` are volumes, their ``connection_info`` as nova stores it (``driver_volume_type``,
     ``data``, ``serial``), None where it is not connected. The others are local disks that ``spawn`` makes
     (``volume_size`` in GiB, ``guest_format`` swap or a file system) and ``destroy`` removes. ``user_data`` is base64
-    as the user sent it.
+    as the user sent it. ``networks`` is the Compute API's value, ``auto``, ``none`` or a list of networks and ports
+    that nobody has resolved; it and the names of security groups come with ``plug`` and ``spawn`` alone, and the
+    password with these of a boot.
     """
 
     server_id: str
@@ -44,6 +46,9 @@ class Guest:
     config_drive: bool = False
     key_name: str | None = None
     availability_zone: str | None = None
+    networks: Any = None
+    security_groups: tuple[str, ...] = ()
+    admin_pass: str | None = field(default=None, repr=False)
 
     @property
     def volumes(self) -> tuple[BlockDevice, ...]:

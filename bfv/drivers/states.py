@@ -46,7 +46,7 @@ CHANGES: Mapping[str, Change] = {
     "reboot hard": _change("active stopped paused suspended error", _REBOOTS, "rebooting_hard", {None: ACTIVE}),
     # A server that was stopped is stopped again (nova/compute/manager.py:_do_rebuild_instance).
     "rebuild": _change("active stopped error", "", "rebuilding", {STOPPED: STOPPED, None: ACTIVE}, ERROR),
-    # Nothing changes but what is shown: nova/compute/api.py:snapshot_volume_backed.
+    # Changes nothing but what is shown meanwhile: nova/compute/api.py:snapshot_volume_backed.
     "createImage": _change("active stopped paused suspended", "", "image_snapshot", {None: ACTIVE}),
     "delete": Change(None, frozenset(), "deleting", {None: DELETED}, ERROR),
 }  # fmt: skip

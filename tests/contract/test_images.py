@@ -131,6 +131,29 @@ def test_upload_and_download(site, member, make_image):
     )
 
 
+def test_an_image_without_bytes_of_an_id_that_was_chosen(site, admin, member, other):
+    ident, mapping = str(uuid.uuid4()), '[{"snapshot_id": "s", "boot_index": 0}]'
+    body = {"id": ident, "name": "contract", "disk_format": "raw", "container_format": "bare", "visibility": "private",
+            "min_disk": 0, "min_ram": 0, "base_image_ref": "", "bdm_v2": "True",
+            "block_device_mapping": mapping}  # fmt: skip
+    made = site.image(member, "POST", "/v2/images", body)
+    assert (made.status_code, made.json()["id"], made.json()["status"]) == (201, ident, "queued")
+    try:
+        again = site.image(member, "POST", "/v2/images", body)
+        glance_refused(again, 409, f"Image ID {ident} already exists!")
+        assert site.image(other, "POST", "/v2/images", body).status_code == 409
+        assert site.upload(member, ident, b"").status_code == 204
+        found = show(site, member, ident)
+        assert (found["status"], found["size"], found["block_device_mapping"], found["bdm_v2"]) == (
+            "active", 0, mapping, "True"
+        )  # fmt: skip
+        assert site.upload(member, ident, b"").status_code == 409
+        assert show(site, member, ident)["status"] == "active"
+    finally:
+        assert site.image(member, "DELETE", f"/v2/images/{ident}").status_code == 204
+    assert site.image(member, "GET", f"/v2/images/{ident}").status_code == 404
+
+
 def test_upload_in_chunks(site, member, make_image):
     image_id = make_image(None)
     parts = (DATA[start : start + 100_000] for start in range(0, len(DATA), 100_000))

@@ -27,9 +27,10 @@ TABLE = {
         "rebuilding",
         {"active": ("active", 1), "stopped": ("stopped", 4), "error": ("active", 1), "building": ("active", 1)},
     ),
+    "createImage": ("active stopped paused suspended", "", "image_snapshot", {}),
 }
 TASKS = (None, "spawning", "powering-off", "powering-on", "rebooting", "rebooting_hard", "reboot_pending",
-         "reboot_started", "rebuilding", "rebuild_spawning", "deleting", "resize_prep")  # fmt: skip
+         "reboot_started", "rebuilding", "rebuild_spawning", "image_snapshot", "deleting", "resize_prep")  # fmt: skip
 
 
 def allowed(verb, vm_state, task_state):
@@ -72,7 +73,7 @@ def test_a_delete_begins_always_and_ends_without_a_guest():
 @pytest.mark.parametrize(
     ("verb", "vm_state"),
     [("boot", "error"), ("rebuild", "error"), ("delete", "error"), ("stop", None), ("start", None), ("reboot", None),
-     ("reboot hard", None)],
+     ("reboot hard", None), ("createImage", None)],
 )  # fmt: skip
 def test_a_failure_is_an_error_where_the_guest_is_lost_and_changes_nothing_elsewhere(verb, vm_state):
     assert states.failed(verb) == {"task_state": None, **({"vm_state": vm_state} if vm_state else {})}

@@ -11,6 +11,7 @@ from bfv.errors import BadRequest, NotFound, Refused
 from tests import sites
 from tests.faultproxy import FaultProxy
 from tests.flows.test_boot import HOST, boot
+from tests.flows.test_create_image import forget, images, snapshots
 from tests.flows.test_driver_kill import repaired
 from tests.flows.test_kill import boundaries, chosen
 
@@ -212,6 +213,36 @@ def test_an_image_of_several_disks_boots_with_all_of_them_in_their_cell(world, s
             site.drop_snapshot(snapshot)
         cloud.delete(first.id)
     site.call("demo", "DELETE", f"{site.image_url}/v2/images/{image}")
+
+
+def test_an_image_of_a_server_has_all_its_disks_and_one_that_fails_leaves_none(world, site, raw_image):
+    disks = (blank(2, volume_type="fast", tag="db"), blank(device_name="/dev/sdx"))
+    with world.cloud() as cloud:
+        first = boot(cloud, raw_image, disks=disks, availability_zone="cell2")
+        cloud.connect(first.id, HOST)
+        quota = f"{site.volume_url}/os-quota-sets/{first.project_id}"
+        used = site.call("admin", "GET", f"{quota}?usage=true").json()["quota_set"]["snapshots"]["in_use"]
+        site.call("admin", "PUT", quota, json={"quota_set": {"snapshots": used + 2}})
+        try:
+            with pytest.raises(Refused, match=r"(?i)quota|snapshotlimit"):
+                cloud.create_image(first.id, sites.NAME)
+            cloud.wait(first.id, 60)
+        finally:
+            site.call("admin", "PUT", quota, json={"quota_set": {"snapshots": -1}})
+        assert images(site) == {}
+        assert [snapshots(site, device.volume_id) for device in first.devices] == [[], [], []]
+
+        image = cloud.create_image(first.id, sites.NAME)
+        cloud.wait(first.id, 60)
+        copy = boot(cloud, image)
+
+        assert (copy.cell, copy.fault) == ("cell2", None)
+        assert [(device.device_name, device.tag, device.volume_size) for device in copy.devices] == [
+            ("/dev/vda", None, 1), ("/dev/vdb", "db", 2), ("/dev/sdx", None, 1)]  # fmt: skip
+        assert [each["volume_type"] for each in of(site, copy)] == ["cell2", "cell2-fast", "cell2"]
+        cloud.delete(copy.id)
+        forget(site, image)
+        cloud.delete(first.id)
 
 
 def whole(world, site, server_id, volume):

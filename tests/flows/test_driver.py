@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers that a compute driver runs: the example driver, whose guests are files that outlive a killed process."""
 
+import dataclasses
 import json
 
 import pytest
@@ -316,3 +317,29 @@ def test_a_driver_that_is_not_there_is_told(world):
     world.config.write_text(world.config.read_text().replace("driver = example", "driver = nonesuch"))
     with pytest.raises(BadConfig, match=r"nonesuch; installed are: .*example"):
         bfv.connect(world.config)
+
+
+class Noting(example.ExampleDriver):
+    """Keeps the guests that it was asked to run."""
+
+    def __init__(self, conf):
+        super().__init__(conf)
+        self.asked = []
+
+    def spawn(self, host, guest):
+        self.asked.append(guest)
+        super().spawn(host, guest)
+
+
+def test_a_host_is_told_the_networks_and_the_password_that_were_asked_for(world, site, raw_image):
+    networks = [{"uuid": "11111111-2222-4333-8444-555555555555", "fixed_ip": "10.0.0.9"}]
+    with world.cloud() as cloud:
+        driver = Noting(cloud.parts.conf)
+        cloud.parts = dataclasses.replace(cloud.parts, driver=driver)
+        server = boot(cloud, raw_image, networks=networks, security_groups=("strict",), admin_pass="s3cret")
+        settled(cloud, cloud.rebuild(server.id, raw_image))
+        first, again = driver.asked
+        assert (first.networks, first.security_groups, first.admin_pass) == (networks, ("strict",), "s3cret")
+        assert (again.networks, again.security_groups, again.admin_pass) == (networks, ("strict",), None)
+        assert "s3cret" not in repr(first)
+        cloud.delete(server.id)
