@@ -120,6 +120,22 @@ def test_what_cannot_be_attached_is_told_and_nothing_is_reserved(world, site, ra
     site.drop_volume(far, theirs)
 
 
+def test_the_command_boots_with_disks_and_attaches_and_detaches(world, site, raw_image, volume):
+    disk = "blank,size=2,tag=db,type=fast,delete"
+    words = ("boot", raw_image, "--flavor", "tiny", "--name", sites.NAME, "--disk", disk)
+    server_id = json.loads(world.run("--json", *words))["id"]
+    told = world.run("attach", server_id, volume, "--device", "/dev/vdx", "--tag", "t", "--delete")
+    assert told == f"server {server_id}: volume {volume} is /dev/vdx\n"
+    with world.cloud() as cloud:
+        devices = {each.device_name: each for each in cloud.server(server_id).devices}
+        assert [*devices] == ["/dev/vda", "/dev/vdb", "/dev/vdx"]
+        assert (devices["/dev/vdb"].volume_size, devices["/dev/vdb"].tag) == (2, "db")
+        assert (devices["/dev/vdx"].tag, devices["/dev/vdx"].delete_on_termination) == ("t", True)
+        world.run("detach", server_id, volume)
+        assert site.volumes()[volume]["status"] == "available"
+        cloud.delete(server_id)
+
+
 def test_many_volumes_come_at_once_and_each_has_a_name_of_its_own(hosted, site, raw_image):
     volumes = [site.volume() for _ in range(4)]
     with hosted.cloud() as cloud:
