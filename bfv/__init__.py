@@ -7,9 +7,20 @@ from pathlib import Path
 from bfv import caller as _caller
 from bfv import config as _config
 from bfv.cloud import Cloud
-from bfv.types import BootRequest, Caller, Decision, Deleted, RootDevice, ServerInfo
+from bfv.types import BootRequest, Caller, Decision, Deleted, DiskDevice, RootDevice, ServerInfo, VolumeRequest
 
-__all__ = ["BootRequest", "Caller", "Cloud", "Decision", "Deleted", "RootDevice", "ServerInfo", "connect"]
+__all__ = [
+    "BootRequest",
+    "Caller",
+    "Cloud",
+    "Decision",
+    "Deleted",
+    "DiskDevice",
+    "RootDevice",
+    "ServerInfo",
+    "VolumeRequest",
+    "connect",
+]
 
 
 def connect(path: str | Path | None = None, caller: Callable[[], Caller] | None = None) -> Cloud:

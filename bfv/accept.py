@@ -10,25 +10,22 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import sqlalchemy as sa
 
-from bfv import choose, claims, decide, groups, hosts, keypairs, quota, several, words
-from bfv.errors import BadRequest, NoRoom, NotFound, Refused, Unsupported
+from bfv import choose, claims, decide, groups, hosts, keypairs, quota, several, sources, words
+from bfv.errors import BadRequest, NoRoom, NotFound, Refused
 from bfv.fit import Size
 from bfv.job import Job
 from bfv.journal import Intent
 from bfv.parts import Parts
 from bfv.records import ensure_mapped
-from bfv.types import BootRequest, Caller, Decision, RootDevice
+from bfv.types import BootRequest, Caller, Decision
 from cells import flavors
 from cells.errors import Exists, NotMapped
 from cells.groups import Group
 from cells.types import Flavor
-from imagebackends.backend import Snapshots
-from imagebackends.glance import volume_snapshots
-from imagebackends.types import Access, Image, Target
+from imagebackends.types import Image
 
 LOG = logging.getLogger(__name__)
 
@@ -57,15 +54,16 @@ def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
     request = keypairs.with_key(parts, caller, request)
     access = parts.rights.image(caller)
     image = parts.images.find(access, request.image) if request.image else None
-    origin, image, only = _origin(parts, access, request, image)
-    if image is not None:
-        decide.check_image(image, flavor)
+    disks = sources.disks(parts, access, request, image)
+    if disks.image is not None:
+        decide.check_image(disks.image, flavor)
     wish = choose.Wish(
         availability_zone=request.availability_zone,
-        volume_type=_volume_type(request),
-        only=only,
-        volume_zone=origin.availability_zone,
-        size=decide.size(flavor, parts.rules),
+        volume_type=request.volume_type or (request.root.volume_type if request.root else None),
+        data_types=tuple(device.volume_type for device, _ in disks.data if device.volume_type),
+        only=disks.only_cell(),
+        volume_zone=disks.zone(across=parts.placing.cross_az_attach),
+        size=decide.size(flavor, parts.rules, disks.local),
     )
     with parts.journal.database.reader() as conn:
         pending = {claim.server_id for claim in claims.pending(conn, caller.project_id)}
@@ -83,14 +81,14 @@ def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
             since = [each.cell for each in claims.pending(conn, caller.project_id) if each.server_id not in pending]
             now = dataclasses.replace(known, servers=Counter(known.servers) + Counter(filter(None, since)))
             chosen = hosts.choose_and_hold(conn, now, ruled)
-        return _decision(parts, caller, request, flavor, image, origin, chosen)
+        return _decision(parts, caller, request, flavor, disks, chosen)
 
     if group is None:
         decision = decide_by(groups.Rule(), None)
     else:
         with parts.journal.database.reader() as conn:
             decision = _grouped(parts, conn, group, request.server_id, lambda rule: decide_by(rule, None))
-    return Considered(request, flavor, image, decision, wish.size, group, decide_by)
+    return Considered(request, flavor, disks.image, decision, wish.size, group, decide_by)
 
 
 def _grouped(parts: Parts, conn: sa.Connection, group: Group, server_id: str,
@@ -216,102 +214,33 @@ def _flavor(parts: Parts, caller: Caller, name: str) -> Flavor:
     return flavor
 
 
-def _volume_type(request: BootRequest) -> str | None:
-    return request.volume_type or (request.root.volume_type if request.root else None)
-
-
-def _origin(
-    parts: Parts, access: Access, request: BootRequest, image: Image | None
-) -> tuple[decide.Origin, Image | None, tuple[str, str] | None]:
-    """Return what the root is made of, the image whose rules apply, and the cell that holds it, if only one does."""
-    root = request.root
-    if root is None:
-        assert image is not None, "checked with the words"
-        snapshots = volume_snapshots(image)
-        if not snapshots:
-            return decide.Origin("image", image.id, decide.image_size(image)), image, None
-        root = _image_root(image, snapshots)
-    if root.source_type == "image":
-        assert root.uuid is not None, "checked with the words"
-        image = parts.images.get(access, root.uuid)
-        return decide.Origin("image", image.id, decide.image_size(image)), image, None
-    if root.source_type == "snapshot":
-        assert root.uuid is not None, "checked with the words"
-        if not isinstance(parts.backend, Snapshots):
-            raise Unsupported("This image backend has no snapshots to boot from.")
-        snapshot = parts.backend.snapshot(access, root.uuid)
-        if snapshot.status != "available":
-            raise BadRequest(f"Snapshot {snapshot.id} is {snapshot.status}, not available.")
-        only = _cell_of_volume(parts, access, snapshot.volume_id, f"holds snapshot {snapshot.id}")
-        return decide.Origin("snapshot", snapshot.id, snapshot.size), image, only
-    if root.source_type == "volume":
-        assert root.uuid is not None, "checked with the words"
-        disk = parts.backend.get(access, root.uuid)
-        if disk.status != "available":
-            raise BadRequest(f"Volume {disk.id} is {disk.status}, not available.")
-        if not disk.bootable:
-            raise BadRequest(f"Volume {disk.id} is not bootable; `openstack volume set --bootable` makes it so.")
-        return (
-            decide.Origin("volume", disk.id, disk.size, disk.availability_zone),
-            image,
-            _cell_of_volume(parts, access, disk.id, f"holds volume {disk.id}"),
-        )
-    raise BadRequest(f"A root of source type {root.source_type} cannot boot; use image, snapshot or volume.")
-
-
-def _image_root(image: Image, snapshots: list[dict[str, Any]]) -> RootDevice:
-    roots = [item for item in snapshots if item.get("boot_index") == 0]
-    if len(roots) != 1 or not roots[0].get("snapshot_id"):
-        raise BadRequest(f"Image {image.id} names no snapshot to boot from; make it anew from its server.")
-    if len(snapshots) > 1:
-        raise Refused(f"Image {image.id} has {len(snapshots)} disks; only images of the root disk alone boot yet.")
-    return RootDevice(source_type="snapshot", uuid=roots[0]["snapshot_id"])
-
-
-def _cell_of_volume(parts: Parts, access: Access, volume_id: str, why: str) -> tuple[str, str]:
-    """Return the cell whose storage holds a volume: by its backend where that is seen, else by its zone."""
-    everywhere = parts.rights.everywhere(access.request_id)
-    disk = parts.backend.get(everywhere or access, volume_id)
-    for target in parts.targets:
-        if _holds(target, disk.backend, disk.availability_zone):
-            return target.cell, why
-    raise BadRequest(f"Volume {volume_id} is in the storage of no cell (zone {disk.availability_zone}).")
-
-
-def _holds(target: Target, backend: str | None, zone: str | None) -> bool:
-    if backend and target.backend:
-        return backend == target.backend
-    return target.availability_zone is not None and target.availability_zone == zone
-
-
 def _decision(
     parts: Parts,
     caller: Caller,
     request: BootRequest,
     flavor: Flavor,
-    image: Image | None,
-    origin: decide.Origin,
+    disks: sources.Disks,
     chosen: choose.Chosen,
 ) -> Decision:
     choices = chosen.choices
     first = choices[0]
-    kind, rule = decide.root_kind(request, image, flavor, caller.project_id, first.cell, parts.rules)
+    kind, rule = decide.root_kind(request, disks.image, flavor, caller.project_id, first.cell, parts.rules)
     if kind == "local":
         raise Refused(
             f"The root would be a local disk ({rule}), and no backend for local roots is configured; "
             "let the root be a volume."
         )
-    root = decide.root_disk(request, image, flavor, origin, parts.rules)
-    disks = (root, *decide.other_disks(flavor, parts.rules))
+    root = decide.root_disk(request, disks.image, flavor, disks.root, parts.rules)
+    data = (decide.data_disk(number, *each) for number, each in enumerate(disks.data, 1))
     return Decision(
         root=kind,
         rule=rule,
-        disks=disks,
+        disks=(root, *data, *decide.other_disks(flavor, parts.rules, disks.local)),
         tier=first.target.tier,
         cells=tuple(choice.cell for choice in choices),
         cell_why={choice.cell: choice.why for choice in choices},
         config_drive=decide.config_drive(request, parts.rules),
-        notes=decide.notes(image, root),
+        notes=decide.notes(disks.image, root),
         hosts={choice.cell: choice.host for choice in choices if choice.host},
         zones={choice.cell: choice.availability_zone for choice in choices if choice.availability_zone},
         why_not=chosen.why_not,

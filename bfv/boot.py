@@ -4,15 +4,16 @@
 What each line leaves behind when the process dies there is told in ``bfv.journal``.
 """
 
+import dataclasses
 from typing import cast
 
-from bfv import groups, outside, records, spawn
+from bfv import choose, groups, outside, records, spawn, together
 from bfv.errors import Cancelled, Failed, Late, MaybeRunning, NoRoom, NotFound, Refused
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, UNWINDING, Intent
 from bfv.parts import Parts
 from bfv.types import Decision, DiskPlan
-from imagebackends.types import Attachment, Disk, DiskSpec, SourceKind
+from imagebackends.types import Disk, DiskSpec, SourceKind, Target
 
 
 def run(parts: Parts, intent: Intent) -> None:
@@ -69,27 +70,26 @@ def _build(job: Job, cell: str, decision: Decision) -> None:
     if job.parts.driver is not None and host is None:
         raise NoRoom(f"No host of cell {cell} reports; nothing there can run the server.")
     plans = [plan for plan in decision.disks if plan.handling == "volume"]
-    disks = {plan.role: _disk(job, cell, decision.tier, plan) for plan in plans}
-    for plan in plans:
-        disks[plan.role] = _ready(job, cell, decision.tier, plan, disks[plan.role])
-    bound: dict[str, tuple[Disk, Attachment]] = {}
-    for role, disk in disks.items():
-        bound[role] = (disk, outside.attachment(job, role, disk.id))
+    # Written down and read once, before many threads do.
+    job.objects()
+    disks = together.each(lambda plan: _disk(job, cell, plan), plans)
+    ready = together.each(lambda made: _ready(job, cell, *made), zip(plans, disks, strict=True))
+    bound = together.each(lambda of: outside.attachment(job, of[0].role, of[1].id), zip(plans, ready, strict=True))
     job.step("record", cell)
-    records.record(job, bound)
+    records.record(job, {plan.role: (disk, made) for plan, disk, made in zip(plans, ready, bound, strict=True)})
     if job.parts.driver is not None and host is not None:
         spawn.place_on_host(job, host)
     job.close(DONE)
 
 
-def _disk(job: Job, cell: str, tier: str, plan: DiskPlan) -> Disk:
+def _disk(job: Job, cell: str, plan: DiskPlan) -> Disk:
     if plan.source_type == "volume":
         assert plan.source_id is not None, "a volume that the user brings has an id"
         return outside.own_disk(job, plan.source_id)
     spec = DiskSpec(
         name=f"{job.intent.request['boot']['name']}-{plan.role}",
         size=plan.size,
-        target=job.parts.target(cell, tier),
+        target=_target(job, cell, plan),
         source=cast(SourceKind, plan.source_type),
         source_id=plan.source_id,
         marker="",
@@ -97,7 +97,18 @@ def _disk(job: Job, cell: str, tier: str, plan: DiskPlan) -> Disk:
     return outside.volume(job, plan.role, spec)
 
 
-def _ready(job: Job, cell: str, tier: str, plan: DiskPlan, disk: Disk) -> Disk:
+def _target(job: Job, cell: str, plan: DiskPlan) -> Target:
+    """Return where a disk goes: the root by the tier that was decided, another by the type that was asked for."""
+    if plan.boot_index == 0:
+        return job.parts.target(cell, job.decision.tier)
+    target = choose.target_of(job.parts.targets, cell, plan.volume_type)
+    if plan.source_type == "snapshot" and plan.volume_type is None:
+        # Cinder makes it of the type that the snapshot's volume has.
+        return dataclasses.replace(target, volume_type=None)
+    return target
+
+
+def _ready(job: Job, cell: str, plan: DiskPlan, disk: Disk) -> Disk:
     if plan.source_type == "volume":
         return disk
     try:
@@ -105,7 +116,7 @@ def _ready(job: Job, cell: str, tier: str, plan: DiskPlan, disk: Disk) -> Disk:
     except Late as error:
         job.parts.storage.failed(cell, str(error))
         raise
-    outside.check_place(ready, job.parts.target(cell, tier))
+    outside.check_place(ready, _target(job, cell, plan))
     job.parts.storage.ok(cell)
     return ready
 

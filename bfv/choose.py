@@ -21,11 +21,12 @@ class Wish:
     """What a request asks of its place. ``only`` is the one cell that holds what it boots from, and why.
 
     ``volume_zone`` is the zone of a volume that is there already. ``only_hosts`` (None: any) and ``never_hosts`` are
-    what the rule of its server group leaves.
+    what the rule of its server group leaves. ``data_types`` are the volume types of the disks beside the root.
     """
 
     availability_zone: str | None = None
     volume_type: str | None = None
+    data_types: tuple[str, ...] = ()
     only: tuple[str, str] | None = None
     volume_zone: str | None = None
     size: Size = NOTHING
@@ -117,6 +118,11 @@ def _asked_for(known: Known, wish: Wish) -> list[Target]:
     if not known.targets:
         raise NoRoom("No cell has storage: add a [cell:NAME] section for each cell to the configuration.")
     fitting = _of_tier(known.targets, wish.volume_type)
+    for asked in wish.data_types:
+        cells = {target.cell for target in _of_tier(known.targets, asked)}
+        fitting = [target for target in fitting if target.cell in cells]
+        if not fitting:
+            raise BadRequest(f"No cell has volume type {asked} beside the others that were asked for.")
     zone = wish.availability_zone
     if zone and wish.volume_zone and zone != wish.volume_zone and not known.placing.cross_az_attach:
         # nova/compute/api.py:_validate_vol_az_for_create
@@ -141,6 +147,11 @@ def _asked_for(known: Known, wish: Wish) -> list[Target]:
                 "or volume type that was asked for."
             )
     return fitting
+
+
+def target_of(targets: Sequence[Target], cell: str, asked: str | None) -> Target:
+    """Return where a volume of a tier, or of a type that a tier leads to, goes in a cell. Raises BadRequest."""
+    return _of_tier([target for target in targets if target.cell == cell], asked)[0]
 
 
 def _of_tier(targets: Sequence[Target], asked: str | None) -> list[Target]:

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import datetime as dt
 import queue
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,9 @@ from oslo_config import cfg
 
 from bfv import (
     accept,
+    attach,
     createimage,
+    detach,
     dispatch,
     events,
     limits,
@@ -23,6 +26,8 @@ from bfv import (
     repair,
     several,
     spawn,
+    strays,
+    tenantusage,
     view,
     zones,
 )
@@ -41,18 +46,20 @@ from bfv.errors import (
     StorageError,
 )
 from bfv.job import Job
-from bfv.journal import SLOTS, Intent
+from bfv.journal import DONE, SLOTS, Intent
 from bfv.limits import Limits
 from bfv.parts import Parts, assemble
-from bfv.types import BootRequest, Caller, Decision, Deleted, ServerEvent, ServerInfo
+from bfv.types import BootRequest, Caller, Decision, Deleted, ServerEvent, ServerInfo, VolumeRequest
 from cells import servers
 from cells.database import Database
 from cells.errors import BadCell, Exists, NotMapped
 from cells.listing import Query
-from cells.types import Server, ServerMapping
+from cells.types import BlockDevice, Server, ServerMapping
 from imagebackends.types import Attachment
 
 ATTEMPTS = 3
+# Seconds: how long a volume waits for its turn, and how often it asks.
+PATIENCE, ASK = 20.0, 0.05
 Progress = Callable[[ServerInfo], None]
 
 
@@ -168,7 +175,7 @@ class Cloud:
 
     def create_image(self, server_id: str, name: str, metadata: Mapping[str, str] | None = None,
                      caller: Caller | None = None) -> str:  # fmt: skip
-        """Start to make an image of a server's root volume; return its id: it is queued until it can be booted from.
+        """Start to make an image of a server's volumes; return its id: it is queued until it can be booted from.
 
         Raises Refused, NotFound, Failed, MaybeRunning, CellDown when nothing is left of it, or will be.
         """
@@ -226,6 +233,61 @@ class Cloud:
             raise Conflict(f"Server {server_id} runs on its host and uses its volumes; delete or rebuild it.")
         self._run_now("disconnect", mapping, caller, {})
 
+    def attach_volume(self, server_id: str, request: VolumeRequest, caller: Caller | None = None) -> BlockDevice:
+        """Give a server one more volume, wait for the end and return its device.
+
+        Raises what ``start_attach`` raises, and Failed when the volume was taken back.
+        """
+        who = caller or self._caller()
+        intent, _ = self.start_attach(server_id, request, who)
+        ended = self._end_of(intent)
+        if ended.phase != DONE:
+            raise Failed(f"Volume {request.volume_id} was not attached: {ended.outcome}")
+        _, server = self._row(self._own(server_id, who))
+        return next(each for each in server.devices if each.volume_id == request.volume_id)
+
+    def start_attach(
+        self, server_id: str, request: VolumeRequest, caller: Caller | None = None
+    ) -> tuple[Intent, BlockDevice | None]:
+        """Start to give a server one more volume; return the device, None while nobody knows whether it is reserved.
+
+        Raises Refused, NotFound, Failed, CellDown when nothing was started.
+        """
+        who = caller or self._caller()
+        mapping = self._own(server_id, who)
+        database, server = self._row(mapping)
+        check_lock(server, who)
+        disk = attach.check(self.parts, self.parts.rights.image(who), server, database.name, request)
+        words = dataclasses.asdict(dataclasses.replace(request, size=disk.size))
+        intent = self._open_in_turn("attach", mapping, who, words)
+        self.parts.rights.keep(intent.id, who)
+        try:
+            return intent, attach.begin(self.parts, intent)
+        except MaybeRunning:
+            return intent, None
+        finally:
+            # It goes on from there; nothing is left to do where it was taken back.
+            self._start(intent, who)
+
+    def detach_volume(self, server_id: str, volume_id: str, caller: Caller | None = None) -> None:
+        """Take a volume from a server and wait until it is free. Raises what ``start_detach`` raises, and Failed."""
+        intent = self.start_detach(server_id, volume_id, caller)
+        ended = self._end_of(intent)
+        if ended.phase != DONE:
+            raise Failed(f"Volume {volume_id} was not detached: {ended.outcome}")
+
+    def start_detach(self, server_id: str, volume_id: str, caller: Caller | None = None) -> Intent:
+        """Start to take a volume from a server. Raises Refused, NotFound, CellDown when nothing was started."""
+        who = caller or self._caller()
+        mapping = self._own(server_id, who)
+        _, server = self._row(mapping)
+        check_lock(server, who)
+        device = detach.check(self.parts, self.parts.rights.image(who), server, volume_id)
+        words = {"device_id": device.uuid, "volume_id": volume_id}
+        intent = self._open_in_turn("detach", mapping, who, words)
+        self._start(intent, who)
+        return intent
+
     def server(self, server_id: str, caller: Caller | None = None) -> ServerInfo:
         """Return a server. Raises NotFound, CellDown."""
         return self._info(self._own(server_id, caller or self._caller()))
@@ -250,6 +312,21 @@ class Cloud:
     def limits(self, caller: Caller | None = None) -> Limits:
         """Return what the caller's project may have and has. Raises CellDown for the API database."""
         return limits.of_project(self.parts, (caller or self._caller()).project_id)
+
+    def used(
+        self,
+        start: dt.datetime,
+        stop: dt.datetime,
+        project_id: str | None,
+        *,
+        limit: int | None = None,
+        marker: str | None = None,
+    ) -> tenantusage.Used:
+        """Return the servers that ran between two times (naive UTC); the caller has checked who may ask.
+
+        Raises NotMapped for an unknown marker, CellDown for the API database.
+        """
+        return tenantusage.between(self.parts, start, stop, project_id, limit=limit, marker=marker)
 
     def tell(self, event: ServerEvent, caller: Caller | None = None) -> bool:
         """Act on what another service tells of a server, and hand it on to all ``listeners``.
@@ -303,6 +380,10 @@ class Cloud:
         repaired = repair.repair(self.parts, dry_run=dry_run)
         self._sweep()
         return repaired
+
+    def strays(self) -> strays.Look:
+        """Return the volumes of servers that cinder tells otherwise; nothing is changed. Raises what it meets."""
+        return strays.look(self.parts)
 
     def resume(self) -> int:
         """Have this process go on with what dead workers left open; return how many that are. Repeatable.
@@ -396,6 +477,18 @@ class Cloud:
             except Exists:
                 self._finish_older(verb, mapping.server_id, who)
         raise Conflict(f"Server {mapping.server_id} is being changed by others; try again.")
+
+    def _open_in_turn(self, verb: str, mapping: ServerMapping, who: Caller, request: Mapping[str, Any]) -> Intent:
+        """Open an intent when those on other volumes of the server are done: people attach several at once."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._open(verb, mapping, who, request)
+            except Conflict:
+                opened = {each.verb for each in self.parts.journal.opened(mapping.server_id)}
+                if opened - {"attach", "detach"} or time.monotonic() > deadline:
+                    raise
+            time.sleep(ASK)
 
     def _finish_older(self, verb: str, server_id: str, who: Caller | None) -> None:
         """Finish what is open in a verb's slot: run over a half-done one, nobody could tell what is whose."""

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make an image of a server: a snapshot of its root volume, and an image without bytes that names it.
+"""Make an image of a server: a snapshot of each of its volumes, and an image without bytes that names them.
 
-As nova makes one (``nova/compute/api.py:snapshot_volume_backed``), but the image becomes active only once its snapshot
-is there, so who waits for the image can boot from it. The first half runs within the request, since its answer names
-the image; whoever goes on after a crash repeats it: the image's id is chosen beforehand, and the snapshot is found by
-its marker. What fails is undone: neither is left.
+As nova makes one (``nova/compute/api.py:snapshot_volume_backed``), but the image becomes active only once its snapshots
+are there, so who waits for the image can boot from it. The first half runs within the request, since its answer names
+the image; whoever goes on after a crash repeats it: the image's id is chosen beforehand, and each snapshot is found by
+its marker. What fails is undone: nothing is left.
 
-All that is needed of the server is in the intent: the flow reads no row. The guest is not frozen: what is in the
-snapshot is what a loss of power would leave.
+All that is needed of the server is in the intent: the flow reads no row. The guest is not frozen: what is in a
+snapshot is what a loss of power would leave, and those of several disks are not of one moment.
 """
 
 import json
@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from bfv import outside, rebuild
+from bfv import connect, outside, rebuild, together
 from bfv.drivers import states
 from bfv.errors import Conflict, Failed, MaybeRunning, NotFound, Refused, StorageError, Unsupported
 from bfv.job import Job
@@ -36,6 +36,8 @@ NUMBERS, FORMATS = ("min_disk", "min_ram"), ("disk_format", "container_format")
 COPIED = ("disk_bus", "device_type", "boot_index", "delete_on_termination", "volume_size", "device_name")
 EMPTY = ("no_device", "image_id", "volume_id", "volume_type", "guest_format", "tag", "encrypted", "encryption_format",
          "encryption_options", "encryption_secret_uuid", "snapshot_id")  # fmt: skip
+# Nova leaves the tag out: a guest that is made of the image would not find its disks by it.
+VOLUME = (*COPIED, "tag")
 LOCAL = (*COPIED, "source_type", "destination_type", "guest_format", "tag")
 
 
@@ -62,10 +64,16 @@ def request(server: Server, name: str, metadata: Mapping[str, str]) -> dict[str,
         "image": {"id": str(uuid.uuid4()), "name": name, **numbers},
         "properties": {**properties, **metadata, "bdm_v2": "True"}
         | ({"root_device_name": server.root_device_name} if server.root_device_name else {}),
-        "volume_id": rebuild.root_of(server).volume_id,
-        "root": _mapping(rebuild.root_of(server), COPIED) | {"source_type": "snapshot", "destination_type": "volume"},
+        "volumes": [_volume(number, each) for number, each in enumerate(connect.volumes(server))],
         "local": [_mapping(each, LOCAL) for each in server.devices if each.destination_type == "local"],
     }
+
+
+def _volume(number: int, device: BlockDevice) -> dict[str, Any]:
+    """Return a volume that a snapshot is taken of: its place among the objects, and its entry in the image."""
+    mapping = _mapping(device, VOLUME) | {"source_type": "snapshot", "destination_type": "volume"}
+    return {"role": ROLE if device.boot_index == 0 else f"disk{number}", "volume_id": device.volume_id,
+            "mapping": mapping}  # fmt: skip
 
 
 def _mapping(device: BlockDevice, fields: tuple[str, ...]) -> dict[str, Any]:
@@ -73,10 +81,11 @@ def _mapping(device: BlockDevice, fields: tuple[str, ...]) -> dict[str, Any]:
 
 
 def begin(job: Job) -> None:
-    """Take the snapshot and make the image, queued, that names it. Raises StorageError, NotAllowed; repeatable."""
+    """Take the snapshots and make the image, queued, that names them. Raises StorageError, NotAllowed; repeatable."""
     asked = job.intent.request
-    snapshot_id = _snapshot(job, str(asked["volume_id"]), f"snapshot for {asked['image']['name']}"[:LONGEST_NAME])
-    mapping = json.dumps([*asked["local"], {**asked["root"], "snapshot_id": snapshot_id}])
+    taken = _snapshots(job)
+    volumes = [{**each["mapping"], "snapshot_id": key} for each, key in zip(asked["volumes"], taken, strict=True)]
+    mapping = json.dumps([*asked["local"], *volumes])
     properties = {**asked["properties"], "block_device_mapping": mapping}
     known = job.object("image", ROLE)
     if known is not None and known.external_id is not None:
@@ -110,16 +119,24 @@ def run(parts: Parts, intent: Intent) -> None:
     job.close(FAILED)
 
 
-def _snapshot(job: Job, volume_id: str, name: str) -> str:
-    """Return the id of the snapshot that this intent takes, asking for it at most once."""
-    thing = job.object("snapshot", ROLE)
+def _snapshots(job: Job) -> list[str]:
+    """Return the ids of the snapshots that this intent takes, asking for each at most once."""
+    asked = job.intent.request
+    name = f"snapshot for {asked['image']['name']}"
+    # Read once, before many threads do.
+    job.objects()
+    return together.each(lambda each: _snapshot(job, each["role"], str(each["volume_id"]), name), asked["volumes"])
+
+
+def _snapshot(job: Job, role: str, volume_id: str, name: str) -> str:
+    thing = job.object("snapshot", role)
     if thing is not None:
         found = thing.external_id or _lost_snapshot(job, thing)
         if found is not None:
             return found
         job.gone(thing)
     disk = outside.own_disk(job, volume_id)
-    thing = job.ask("snapshot", ROLE, {"disk_id": disk.id})
+    thing = job.ask("snapshot", role, {"disk_id": disk.id})
     try:
         made = _backend(job).take_snapshot(job.access, disk.id, name, thing.marker)
     except MaybeRunning:
@@ -145,24 +162,23 @@ def _lost_snapshot(job: Job, thing: Object) -> str | None:
 
 
 def _wait_ready(job: Job) -> None:
-    key = _snapshot(job, str(job.intent.request["volume_id"]), "")
-    _wait(job, key, "creating", job.parts.timing.volume)
-    status = _status(job, key)
-    if status != "available":
-        raise Failed(f"Cinder could not make snapshot {key}: it is {status or 'gone'}.")
+    for key in _snapshots(job):
+        _wait(job, key, "creating", job.parts.timing.volume)
+        status = _status(job, key)
+        if status != "available":
+            raise Failed(f"Cinder could not make snapshot {key}: it is {status or 'gone'}.")
 
 
 def _back(job: Job) -> None:
-    """Remove the image, then the snapshot that it names."""
-    things = {thing.kind: thing for thing in job.objects()}
-    if "image" in things:
+    """Remove the image, then the snapshots that it names."""
+    image = job.object("image", ROLE)
+    if image is not None:
         job.still_ours()
         job.parts.images.remove(job.access, job.intent.request["image"]["id"])
-        if things["image"].external_id is None:
-            outside.wait_out(job, things["image"])
-        job.gone(things["image"])
-    if "snapshot" in things:
-        thing = things["snapshot"]
+        if image.external_id is None:
+            outside.wait_out(job, image)
+        job.gone(image)
+    for thing in [each for each in job.objects() if each.kind == "snapshot"]:
         key = thing.external_id or _lost_snapshot(job, thing)
         if key is not None:
             _drop(job, key)

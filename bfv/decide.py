@@ -6,13 +6,14 @@ spec ``bfv:root``, the project's rule, the cell's rule, the default. An automati
 server, as the local disk did that it replaces; an explicit one keeps what its user said.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from bfv import devicenames
 from bfv.errors import BadRequest, Refused
 from bfv.fit import Size
-from bfv.types import BootRequest, DiskPlan, Handling, RootKind
+from bfv.types import BootRequest, DiskDevice, DiskPlan, Handling, RootKind
 from cells.types import Flavor
 from imagebackends.types import Image
 
@@ -36,15 +37,19 @@ class Rules:
 
 @dataclass(frozen=True)
 class Origin:
-    """What the root is made of: the image, or what the root device named; ``size`` in GiB, 0 unknown.
+    """What a disk is made of: an image, a snapshot, a volume, or nothing (blank); ``size`` in GiB, 0 unknown.
 
-    ``availability_zone`` is that of a volume that is there already.
+    ``availability_zone`` is that of a volume that is there already, ``held`` the cell that holds a volume or snapshot,
+    and why.
     """
 
     source_type: str
-    source_id: str
+    source_id: str | None
     size: int = 0
     availability_zone: str | None = None
+    held: tuple[str, str] | None = None
+    image: Image | None = None
+    bootable: bool = False
 
 
 def root_kind(
@@ -124,16 +129,83 @@ def root_disk(request: BootRequest, image: Image | None, flavor: Flavor, origin:
         boot_index=0,
         delete_on_termination=root.delete_on_termination if root else True,
         image_id=image.id if image and origin.source_type == "image" else None,
+        volume_type=request.volume_type or (root.volume_type if root else None),
+        **(_hints(root) if root else {}),
     )
 
 
-def other_disks(flavor: Flavor, rules: Rules) -> tuple[DiskPlan, ...]:
-    """Return the plans of the flavor's ephemeral and swap disks. Raises Refused where they are refused."""
+def _hints(device: DiskDevice) -> dict[str, Any]:
+    """Return what is kept of a device as it was asked for."""
+    return {
+        "device_name": devicenames.full(device.device_name),
+        "tag": device.tag,
+        "guest_format": device.guest_format,
+        "device_type": device.device_type,
+        "disk_bus": device.disk_bus,
+    }
+
+
+def data_disk(number: int, device: DiskDevice, origin: Origin) -> DiskPlan:
+    """Return the plan of a volume beside the root. Raises BadRequest for a size that is missing or too small."""
+    if device.source_type == "volume":
+        if device.volume_type:
+            raise BadRequest("Specifying volume type to existing volume is not supported.")
+        size, why = origin.size, "the volume's own size"
+    elif device.volume_size:
+        size, why = device.volume_size, "asked in the block device mapping"
+        if size < origin.size:
+            raise BadRequest(
+                f"A disk of {size} GiB is too small: {origin.source_type} {origin.source_id} needs {origin.size} GiB."
+            )
+    elif device.source_type == "snapshot":
+        size, why = origin.size, "the snapshot's own size"
+    else:
+        raise BadRequest(f"A disk of source type {device.source_type} needs a volume_size that is not zero.")
+    if origin.image is not None and origin.image.status != "active":
+        raise BadRequest(f"Image {origin.image.id} is {origin.image.status}, not active.")
+    return DiskPlan(
+        role=f"disk{number}",
+        handling="volume",
+        source_type=device.source_type,
+        source_id=origin.source_id,
+        size=size,
+        why=why,
+        boot_index=device.boot_index,
+        delete_on_termination=device.delete_on_termination,
+        image_id=origin.source_id if device.source_type == "image" else None,
+        volume_type=device.volume_type,
+        **_hints(device),
+    )
+
+
+def check_order(disks: Sequence[DiskDevice]) -> None:
+    """Raise BadRequest for a boot order with gaps or two devices at one place, names or tags that are there twice.
+
+    ``nova/compute/api.py:_validate_bdm``. Without a 0 among them, the automatic root is before them all.
+    """
+    order = sorted(each.boot_index for each in disks if each.boot_index >= 0)
+    if order not in (list(range(len(order))), list(range(1, len(order) + 1))):
+        raise BadRequest(
+            "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping "
+            "combination is not valid."
+        )
+    names = [devicenames.full(each.device_name) for each in disks if each.device_name]
+    volumes = [each.uuid for each in disks if each.source_type == "volume"]
+    for what, found in (("device name", names), ("tag", [each.tag for each in disks if each.tag]), ("volume", volumes)):
+        if len(set(found)) < len(found):
+            raise BadRequest(f"Block Device Mapping is Invalid: a {what} is there twice.")
+
+
+def other_disks(flavor: Flavor, rules: Rules, asked: Sequence[DiskDevice] = ()) -> tuple[DiskPlan, ...]:
+    """Return the plans of the flavor's ephemeral and swap disks, or of smaller ones that are asked for in their place.
+
+    Raises Refused where they are refused, BadRequest for larger ones.
+    """
     plans = []
-    swap_gib = -(-flavor.swap // 1024)
+    local = [device for device in asked if not device.is_volume]
     for role, size, how, guest in (
-        ("ephemeral", flavor.ephemeral_gb, rules.ephemeral, None),
-        ("swap", swap_gib, rules.swap, "swap"),
+        *_ephemeral(flavor, rules, [device for device in local if device.guest_format != "swap"]),
+        *_swap(flavor, rules, [device for device in local if device.guest_format == "swap"]),
     ):
         if not size:
             continue
@@ -156,9 +228,33 @@ def other_disks(flavor: Flavor, rules: Rules) -> tuple[DiskPlan, ...]:
     return tuple(plans)
 
 
-def size(flavor: Flavor, rules: Rules) -> Size:
+def _ephemeral(
+    flavor: Flavor, rules: Rules, asked: Sequence[DiskDevice]
+) -> list[tuple[str, int, Handling, str | None]]:
+    if any(device.source_type != "blank" for device in asked):
+        raise BadRequest("Mapping image to local is not supported.")
+    if not asked:
+        return [("ephemeral", flavor.ephemeral_gb, rules.ephemeral, None)]
+    sizes = [device.volume_size or flavor.ephemeral_gb for device in asked]
+    if sum(sizes) > flavor.ephemeral_gb:
+        raise BadRequest("Ephemeral disks requested are larger than the instance type allows.")
+    roles = ["ephemeral", *(f"ephemeral{number}" for number in range(1, len(sizes)))]
+    return [(role, size, rules.ephemeral, each.guest_format)
+            for role, size, each in zip(roles, sizes, asked, strict=True)]  # fmt: skip
+
+
+def _swap(flavor: Flavor, rules: Rules, asked: Sequence[DiskDevice]) -> list[tuple[str, int, Handling, str | None]]:
+    if len(asked) > 1:
+        raise BadRequest("More than one swap drive requested.")
+    mib = (asked[0].volume_size or 0) if asked else flavor.swap
+    if mib > flavor.swap:
+        raise BadRequest("Swap drive requested is larger than instance type allows.")
+    return [("swap", -(-mib // 1024), rules.swap, "swap")]
+
+
+def size(flavor: Flavor, rules: Rules, asked: Sequence[DiskDevice] = ()) -> Size:
     """Return what a server takes of its host: no disk for what is a volume. Raises what ``other_disks`` raises."""
-    local = sum(plan.size for plan in other_disks(flavor, rules) if plan.handling == "driver")
+    local = sum(plan.size for plan in other_disks(flavor, rules, asked) if plan.handling == "driver")
     return Size(flavor.vcpus, flavor.memory_mb, local)
 
 

@@ -9,20 +9,36 @@ died is undone here, with the rights of whoever asked for the deletion.
 import time
 from collections.abc import Callable
 
-from bfv import boot, connect, createimage, edits, extend, outside, power, rebuild, records, spawn
+from bfv import (
+    attach,
+    boot,
+    connect,
+    createimage,
+    detach,
+    edits,
+    extend,
+    outside,
+    power,
+    rebuild,
+    records,
+    spawn,
+    together,
+)
 from bfv.errors import Failed, HasSnapshots, InUse, MaybeRunning
 from bfv.job import Job
 from bfv.journal import DONE, FAILED, Intent
 from bfv.parts import Parts
 from cells import groups, servers
 from cells.database import Database
-from cells.types import Server
+from cells.types import BlockDevice, Server
 
 STOPPABLE: dict[str, Callable[[Parts, Intent], None]] = {
     "boot": boot.run,
     "rebuild": rebuild.run,
     "connect": connect.run,
     "disconnect": connect.run_disconnect,
+    "attach": attach.run,
+    "detach": detach.run,
     "stop": power.run,
     "start": power.run,
     "reboot": power.run,
@@ -98,22 +114,27 @@ def _place(job: Job) -> Database | None:
 def _remove(job: Job, database: Database, server: Server) -> list[str]:
     servers.update(database, server.uuid, task_state="deleting")
     spawn.take_down(job, database, server)
-    for device in server.devices:
-        if device.attachment_id:
-            job.step("detach", f"volume {device.volume_id}, attachment {device.attachment_id}")
-            job.parts.backend.detach(job.access, device.attachment_id)
-    kept = []
-    for device in server.devices:
-        if not device.volume_id:
-            continue
-        if not device.delete_on_termination:
-            kept.append(f"Volume {device.volume_id} is kept: delete_on_termination is false.")
-            continue
-        job.step("delete volume", device.volume_id)
-        try:
-            outside.remove_volume(job, device.volume_id)
-        except (HasSnapshots, InUse) as error:
-            kept.append(f"Volume {device.volume_id} is kept: {error}")
+    together.each(lambda device: _detach(job, device), connect.volumes(server))
+    told = together.each(lambda device: _delete(job, device), [each for each in server.devices if each.volume_id])
+    kept = [line for line in told if line is not None]
     job.step("forget", server.uuid)
     servers.destroy(database, server.uuid)
     return kept
+
+
+def _detach(job: Job, device: BlockDevice) -> None:
+    job.step("detach", f"volume {device.volume_id}, attachment {device.attachment_id}")
+    job.parts.backend.detach(job.access, str(device.attachment_id))
+
+
+def _delete(job: Job, device: BlockDevice) -> str | None:
+    """Delete a volume that goes with its server; return why one is kept, None if it is not."""
+    volume_id = str(device.volume_id)
+    if not device.delete_on_termination:
+        return f"Volume {volume_id} is kept: delete_on_termination is false."
+    job.step("delete volume", volume_id)
+    try:
+        outside.remove_volume(job, volume_id)
+    except (HasSnapshots, InUse) as error:
+        return f"Volume {volume_id} is kept: {error}"
+    return None

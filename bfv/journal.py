@@ -24,6 +24,8 @@ A boot writes, in this order, and a crash between any two lines is harmless:
                                without harm, and the row names the host that must be asked to take it down
 9. intent closed, payload gone
 
+A boot asks for all its disks at once: lines 4 to 7 are each disk's own. What an attach writes is in `bfv.attach`.
+
 Undoing writes ``unwinding`` and the reason into the intent first; from then on every worker that takes
 the intent only removes: the guest, attachments, then volumes, each by the id that the journal holds or that was found
 by the journal's marker. Then ERROR with the fault is recorded (or, for a DELETE, nothing), then it is closed.

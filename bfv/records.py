@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from bfv import devicenames
 from bfv.job import Job
 from bfv.journal import Intent
 from bfv.types import Decision, DiskPlan, utcnow
@@ -23,7 +24,6 @@ from imagebackends.types import Attachment, Disk
 Bound = Mapping[str, tuple[Disk, Attachment]]
 # nova/utils.py:SM_INHERITABLE_KEYS
 INHERITED = ("min_ram", "min_disk", "disk_format", "container_format")
-ROOT_DEVICE = "/dev/vda"
 
 
 def flavor_of(intent: Intent) -> Flavor:
@@ -117,6 +117,7 @@ def connection_info(attached: Attachment) -> dict[str, Any]:
 
 def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault: Fault | None = None) -> Server:
     intent, boot = job.intent, job.intent.request["boot"]
+    devices = _devices(intent.server_id, job.decision, bound)
     return Server(
         uuid=intent.server_id,
         project_id=intent.project_id,
@@ -132,7 +133,7 @@ def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault
         launch_index=boot.get("launch_index") or 0,
         tags=tuple(boot.get("tags") or ()),
         availability_zone=boot["availability_zone"] or _zone(job),
-        root_device_name=ROOT_DEVICE,
+        root_device_name=devices[0].device_name,
         config_drive="True" if boot["config_drive"] else "",
         key_name=boot["key_name"],
         key_data=boot.get("key_data"),
@@ -140,7 +141,7 @@ def _server(job: Job, vm_state: str, task_state: str | None, bound: Bound, fault
         created_at=intent.created_at,
         metadata=boot["metadata"],
         system_metadata=image_metadata(intent.request["image"]),
-        devices=tuple(_device(intent.server_id, plan, bound) for plan in _plans(job.decision)),
+        devices=devices,
         fault=fault,
     )
 
@@ -176,11 +177,19 @@ def image_metadata(image: Mapping[str, Any] | None) -> dict[str, str]:
     return found
 
 
-def _plans(decision: Decision) -> list[DiskPlan]:
-    return sorted(decision.disks, key=lambda plan: plan.boot_index != 0)
+def _devices(server_id: str, decision: Decision, bound: Bound) -> tuple[BlockDevice, ...]:
+    """Return the rows of all disks, the root first; each volume has a name, as it was asked for or the next one."""
+    plans = sorted(decision.disks, key=lambda plan: plan.boot_index != 0)
+    names = {plan.role: plan.device_name for plan in plans}
+    for plan in plans:
+        if plan.boot_index == 0 and devicenames.ROOT not in names.values():
+            names[plan.role] = plan.device_name or devicenames.ROOT
+        elif plan.handling == "volume" and plan.device_name is None:
+            names[plan.role] = devicenames.following(names.values())
+    return tuple(_device(server_id, plan, bound, names[plan.role]) for plan in plans)
 
 
-def _device(server_id: str, plan: DiskPlan, bound: Bound) -> BlockDevice:
+def _device(server_id: str, plan: DiskPlan, bound: Bound, name: str | None) -> BlockDevice:
     # The id is made from the server's, so that a second writer of the same rows makes the same rows.
     device_id = str(uuid.uuid5(uuid.UUID(server_id), plan.role))
     if plan.handling == "driver":
@@ -192,7 +201,10 @@ def _device(server_id: str, plan: DiskPlan, bound: Bound) -> BlockDevice:
             volume_size=plan.size,
             delete_on_termination=True,
             guest_format=plan.guest_format,
-            device_type="disk",
+            device_name=name,
+            device_type=plan.device_type or "disk",
+            disk_bus=plan.disk_bus,
+            tag=plan.tag,
         )
     disk, attached = bound.get(plan.role, (None, None))
     return BlockDevice(
@@ -207,6 +219,9 @@ def _device(server_id: str, plan: DiskPlan, bound: Bound) -> BlockDevice:
         volume_type=disk.volume_type if disk else None,
         attachment_id=attached.id if attached else None,
         delete_on_termination=plan.delete_on_termination,
-        device_name=ROOT_DEVICE if plan.boot_index == 0 else None,
+        device_name=name,
         guest_format=plan.guest_format,
+        device_type=plan.device_type,
+        disk_bus=plan.disk_bus,
+        tag=plan.tag,
     )

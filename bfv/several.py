@@ -35,7 +35,7 @@ def check(request: BootRequest, most: int) -> None:
     """Raise BadRequest for what only one server can have (``nova/compute/api.py:_create_instance``)."""
     if most == 1:
         return
-    if request.root is not None and request.root.source_type == "volume":
+    if any(device.source_type == "volume" for device in (request.root, *request.disks) if device is not None):
         raise BadRequest("Cannot attach one or more volumes to multiple instances")
     if request.hostname is not None:
         raise BadRequest("Unable to allocate a single hostname to multiple instances")

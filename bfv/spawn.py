@@ -8,7 +8,7 @@ once more; only a guest that already runs for its user is never made anew (see `
 
 from dataclasses import replace
 
-from bfv import connect
+from bfv import connect, together
 from bfv.drivers import Driver, states
 from bfv.drivers.contract import Guest, guest_of
 from bfv.errors import Unsupported
@@ -43,8 +43,8 @@ def place_on_host(job: Job, host: str, verb: str = "boot") -> None:
     servers.update(database, job.intent.server_id, host=host, node=node, launched_on=host)
     connector = driver.connector(host)
     server = servers.get(database, job.intent.server_id)
-    for device in connect.volumes(server):
-        connect.reach(job, database, device, connector)
+    volumes = connect.volumes(server)
+    together.each(lambda device: connect.reach(job, database, device, connector), volumes)
     after = states.ended(verb, server.vm_state)
     guest = _as_asked(job, guest_of(servers.get(database, server.uuid)))
     job.step("spawn", f"host {host}")
@@ -53,8 +53,7 @@ def place_on_host(job: Job, host: str, verb: str = "boot") -> None:
     if after["power_state"] == states.SHUTDOWN:
         driver.stop(host, guest)
     job.step("complete", f"host {host}")
-    for device in connect.volumes(server):
-        job.parts.backend.complete(job.access, str(device.attachment_id))
+    together.each(lambda device: job.parts.backend.complete(job.access, str(device.attachment_id)), volumes)
     if verb == "boot":
         _count(database, host, node, guest)
     servers.update(database, server.uuid, **after, launched_at=utcnow())

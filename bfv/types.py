@@ -48,8 +48,12 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class RootDevice:
-    """An explicit root: an item of ``block_device_mapping_v2`` with ``boot_index`` 0; size in GiB."""
+class DiskDevice:
+    """A disk that is asked for: an item of ``block_device_mapping_v2``; size in GiB, of a local swap disk in MiB.
+
+    ``volume_type`` names a tier, or a volume type that one of the tiers leads to. Names, bus and type of the device
+    are hints for its host.
+    """
 
     source_type: str
     uuid: str | None = None
@@ -57,6 +61,35 @@ class RootDevice:
     volume_size: int | None = None
     volume_type: str | None = None
     delete_on_termination: bool = False
+    boot_index: int = -1
+    device_name: str | None = None
+    tag: str | None = None
+    guest_format: str | None = None
+    device_type: str | None = None
+    disk_bus: str | None = None
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether it is a volume, and no disk of the host's own."""
+        return self.destination_type == "volume"
+
+
+@dataclass(frozen=True)
+class RootDevice(DiskDevice):
+    """An explicit root: the device that a server boots from."""
+
+    boot_index: int = 0
+
+
+@dataclass(frozen=True)
+class VolumeRequest:
+    """A volume to attach to a server that is there; ``size`` in GiB, as cinder tells it."""
+
+    volume_id: str
+    device_name: str | None = None
+    tag: str | None = None
+    delete_on_termination: bool = False
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,10 +98,10 @@ class BootRequest:
 
     ``server_id`` is the key for repeating: the same id never makes a second server.
     ``volume_type`` names a tier, or a volume type that one of the tiers leads to. ``group`` is the UUID of a server
-    group, as nova's scheduler hint. ``networks`` (the Compute API's value) and ``security_groups`` are kept with the
-    request for whoever plugs the server; ``admin_pass`` and ``user_data`` are secret and in no history.
-    ``hostname`` None is made of the name. Servers of one request share a ``reservation_id`` and are numbered by
-    ``launch_index``.
+    group, as nova's scheduler hint. ``disks`` are those beside the root. ``networks`` (the Compute API's value) and
+    ``security_groups`` are kept with the request for whoever plugs the server; ``admin_pass`` and ``user_data`` are
+    secret and in no history. ``hostname`` None is made of the name. Servers of one request share a ``reservation_id``
+    and are numbered by ``launch_index``.
     ``key_data`` is found by ``key_name`` when the request is considered.
     """
 
@@ -79,6 +112,7 @@ class BootRequest:
     availability_zone: str | None = None
     volume_type: str | None = None
     root: RootDevice | None = None
+    disks: tuple[DiskDevice, ...] = ()
     config_drive: bool = False
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +134,8 @@ class DiskPlan:
     """One disk of a server; ``size`` in GiB, ``why`` is how the size came about.
 
     ``handling`` volume: cinder makes or lends it; driver: the host makes a local disk.
-    ``source_type`` and ``source_id`` are those of nova's block device mapping.
+    ``source_type`` and ``source_id`` are those of nova's block device mapping. ``volume_type`` is the one that was
+    asked for, as in ``DiskDevice``.
     """
 
     role: str
@@ -113,6 +148,11 @@ class DiskPlan:
     delete_on_termination: bool = True
     image_id: str | None = None
     guest_format: str | None = None
+    volume_type: str | None = None
+    device_name: str | None = None
+    tag: str | None = None
+    device_type: str | None = None
+    disk_bus: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from cells.database import Database, utcnow
 from cells.errors import Exists, NotMapped
 from cells.read import by_ids
-from cells.rows import SATELLITES, device_values, fault_row, pairs, server_rows
+from cells.rows import SATELLITES, device_row, device_values, fault_row, pairs, server_rows
 from cells.schema_cell import block_device_mapping, instance_faults, instances, tags
 from cells.schema_cell import instance_system_metadata as system_metadata_rows
-from cells.types import Fault, Server
+from cells.types import BlockDevice, Fault, Server
 
-__all__ = ["by_ids", "destroy", "find", "get", "insert", "replace_image", "set_fault", "update", "update_device",
-           "withdraw"]  # fmt: skip
+__all__ = ["add_device", "by_ids", "destroy", "find", "get", "insert", "remove_device", "replace_image", "set_fault",
+           "update", "update_device", "withdraw"]  # fmt: skip
 
 # Built once: building them again costs more than running them.
 _INSERTS = {table: table.insert() for table in (instances, *SATELLITES, tags)}
@@ -101,6 +101,38 @@ def update_device(db: Database, device_uuid: str, **columns: Any) -> None:
     changed = changed.values(**device_values(columns), updated_at=utcnow())
     if not db.run(lambda conn: conn.execute(changed).rowcount):
         raise NotMapped(f"Block device {device_uuid} could not be found in cell {db.name}.")
+
+
+def add_device(db: Database, uuid: str, device: BlockDevice) -> bool:
+    """Write one more block device of a server; False if it is there already, nothing is changed. Raises NotMapped.
+
+    ``nova/db/main/api.py:block_device_mapping_create``. Raises Exists for a device that was removed.
+    """
+    table = block_device_mapping
+    row = {"instance_uuid": uuid, "created_at": utcnow(), "deleted": 0, **device_row(device)}
+
+    def write(conn: sa.Connection) -> bool:
+        # Locked, so that a server which is being deleted gets no device that outlives it.
+        if conn.execute(sa.select(instances.c.id).where(_live(uuid)).with_for_update()).first() is None:
+            raise _not_there(db, uuid)
+        there = conn.execute(sa.select(table.c.deleted).where(table.c.uuid == device.uuid)).first()
+        if there is not None and there.deleted:
+            raise Exists(f"Block device {device.uuid} was removed.")
+        if there is None:
+            conn.execute(_INSERTS[table], row)
+        return there is None
+
+    return db.run(write)
+
+
+def remove_device(db: Database, device_uuid: str) -> bool:
+    """Delete a block device softly; False if there is none or it was deleted before.
+
+    ``nova/db/main/api.py:block_device_mapping_destroy``.
+    """
+    table = block_device_mapping
+    gone = table.update().where(table.c.uuid == device_uuid, table.c.deleted == 0)
+    return bool(db.run(lambda conn: conn.execute(gone.values(deleted=table.c.id, deleted_at=utcnow())).rowcount))
 
 
 def replace_image(db: Database, uuid: str, image_id: str, system_metadata: Mapping[str, str]) -> None:

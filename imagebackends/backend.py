@@ -67,7 +67,10 @@ class Backend(abc.ABC):
     def attachments(
         self, access: Access, *, disk_id: str | None = None, server_id: str | None = None
     ) -> list[Attachment]:
-        """Return the attachments of a disk, of a server, or of both, oldest first."""
+        """Return the attachments of a disk, of a server, or of both, oldest first.
+
+        With ``access.everywhere`` those of all projects.
+        """
 
     @abc.abstractmethod
     def connect(self, access: Access, attachment_id: str, connector: Mapping[str, Any]) -> Attachment:

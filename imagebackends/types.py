@@ -122,6 +122,7 @@ class Disk:
     availability_zone: str | None = None
     backend: str | None = None
     bootable: bool = False
+    multiattach: bool = False
     image_id: str | None = None
     snapshot_id: str | None = None
     servers: tuple[str, ...] = ()

@@ -90,6 +90,25 @@ class Site:
         volumes = {key for key, each in self.volumes().items() if (each["name"] or "").startswith(NAME)}
         return volumes, {key for key, each in self.attachments().items() if each["volume_id"] in volumes}
 
+    def volume(self, cell="cell1", *, user="demo", state="available", **words):
+        """Make a volume in a cell's storage, wait until it is there and return its id."""
+        body = {"size": 1, "name": NAME, "volume_type": cell, "availability_zone": cell, **words}
+        made = self.call(user, "POST", f"{self.volume_url}/volumes", json={"volume": body})
+        assert made.status_code == 202, made.text
+        return self.settle(made.json()["volume"]["id"], state)["id"]
+
+    def drop_volume(self, *volume_ids):
+        for key in volume_ids:
+            self.call("admin", "DELETE", f"{self.volume_url}/volumes/{key}")
+        for key in volume_ids:
+            self.settle(key, None)
+
+    def bound(self, volume_id):
+        """Return the attachments of a volume, by their ids, with the servers that they are for."""
+        found = self.call("admin", "GET", f"{self.volume_url}/attachments/detail",
+                          params={"all_tenants": 1, "volume_id": volume_id}).json()["attachments"]  # fmt: skip
+        return {each["id"]: each["instance"] for each in found}
+
     def snapshot(self, volume_id, user="demo"):
         """Make a snapshot of a volume that is in use and return its id."""
         body = {"snapshot": {"volume_id": volume_id, "name": NAME}}

@@ -65,10 +65,12 @@ def main():
     with bfv.connect(config, from_environment) as cloud:
         watch(kind, int(number))
         if verb == "boot":
-            image, server_id = words
-            cloud.boot(
-                bfv.BootRequest(image=image, flavor="tiny", name=os.environ["BFV_TEST_NAME"], server_id=server_id)
-            )
+            image, server_id, *disks = words
+            request = bfv.BootRequest(
+                image=image, flavor="tiny", name=os.environ["BFV_TEST_NAME"], server_id=server_id,
+                disks=tuple(bfv.DiskDevice(**each) for text in disks for each in json.loads(text)),
+            )  # fmt: skip
+            cloud.boot(request)
             cloud.wait(server_id, 120)
         elif verb == "delete":
             cloud.delete(words[0])
@@ -77,6 +79,10 @@ def main():
             cloud.wait(words[0], 120)
         elif verb == "disconnect":
             cloud.disconnect(words[0])
+        elif verb == "attach":
+            cloud.attach_volume(words[0], bfv.VolumeRequest(words[1]))
+        elif verb == "detach":
+            cloud.detach_volume(words[0], words[1])
         elif verb == "createImage":
             cloud.create_image(words[0], os.environ["BFV_TEST_NAME"])
             cloud.wait(words[0], 120)

@@ -95,7 +95,6 @@ def _one(call: Call, info: ServerInfo) -> BlockDevice:
 
 
 VOLUMES = "/servers/{server_id}/os-volume_attachments"
-# Binding a volume and letting go of it belong here, too: POST VOLUMES, DELETE VOLUME.
 VOLUME = f"{VOLUMES}/{{volume_id}}"
 ROUTES = (
     Route("GET", VOLUMES, index, f"{RULE}:index", query=schemas.pages_query),

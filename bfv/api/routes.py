@@ -5,6 +5,7 @@ from bfv.api import (
     about,
     actions,
     aggregates,
+    attach,
     attachments,
     events,
     extras,
@@ -22,6 +23,7 @@ from bfv.api import (
     servers,
     services,
     tags,
+    tenantusage,
     zonedetail,
 )
 from bfv.api.call import Answer, Call, Route
@@ -39,6 +41,7 @@ ROUTES: tuple[Route, ...] = (
     *tags.ROUTES,
     *ips.ROUTES,
     *attachments.ROUTES,
+    *attach.ROUTES,
     *instanceactions.ROUTES,
     *flavors.ROUTES,
     *flavoradmin.ROUTES,
@@ -50,6 +53,7 @@ ROUTES: tuple[Route, ...] = (
     *aggregates.ROUTES,
     *hypervisors.ROUTES,
     *services.ROUTES,
+    *tenantusage.ROUTES,
     *events.ROUTES,
     *extras.ROUTES,
     Route("GET", "/bfv/openapi", describe, "bfv:openapi", query=schemas.no_query),

@@ -34,6 +34,7 @@ FQDN = {
 }
 TAG = {"type": "string", "pattern": "^[^,/]*$", "minLength": 1, "maxLength": 60}
 DISK_CONFIG = {"type": "string", "enum": ["AUTO", "MANUAL"]}
+SHORT = {"type": "string", "maxLength": 255}
 HINTS = {"type": "object", "properties": {"group": UUID}, "additionalProperties": False}
 
 
@@ -44,19 +45,37 @@ def _network(version: int) -> Json:
         "fixed_ip": {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
     }
     if version == 32 or version >= 42:
-        properties["tag"] = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": "^[^,/]*$"}
+        properties["tag"] = TAG
     return _object(**properties)
+
+
+def _older_device() -> dict[str, Any]:
+    return _object(
+        virtual_name=SHORT,
+        volume_id=UUID,
+        snapshot_id=UUID,
+        volume_size={"type": ["integer", "string"], "pattern": "^[0-9]+$", "minimum": 1, "maximum": 0x7FFFFFFF},
+        delete_on_termination=BOOLEAN,
+        device_name={"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[a-zA-Z0-9._/-]*$"},
+        no_device={},
+        connection_info={"type": "string"},
+    )
 
 
 def _device(version: int) -> Json:
     properties: dict[str, Any] = {
+        **_older_device()["properties"],
         "source_type": {"type": "string", "enum": ["volume", "image", "snapshot", "blank"]},
-        "uuid": {"type": "string", "minLength": 1, "maxLength": 255},
+        "uuid": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[a-zA-Z0-9._-]*$"},
+        "image_id": UUID,
         "destination_type": {"type": "string", "enum": ["local", "volume"]},
+        "guest_format": SHORT,
+        "device_type": SHORT,
+        "disk_bus": SHORT,
         "boot_index": {"type": ["integer", "string", "null"], "pattern": "^-?[0-9]+$"},
-        "volume_size": {"type": ["integer", "string"], "pattern": "^[0-9]+$", "minimum": 1},
-        "delete_on_termination": BOOLEAN,
     }
+    if version == 32 or version >= 42:
+        properties["tag"] = TAG
     if version >= 67:
         properties["volume_type"] = {"type": ["string", "null"], "minLength": 0, "maxLength": 255}
     return _object(**properties)
@@ -76,6 +95,7 @@ def create(version: int) -> Json:
         "networks": networks,
         "OS-DCF:diskConfig": DISK_CONFIG,
         "availability_zone": {"type": ["string", "null"], "minLength": 1, "maxLength": 255},
+        "block_device_mapping": {"type": "array", "items": _older_device()},
         "block_device_mapping_v2": {"type": "array", "items": _device(version)},
         "config_drive": {"anyOf": [BOOLEAN, {"type": "null"}, {"const": ""}]},
         "key_name": KEY_NAME,

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bfv import several
-from bfv.api import schemas, serverview
+from bfv.api import devices, schemas, serverview
 from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import PARTIAL, is_true, next_link, servers_query
 from bfv.errors import CellDown, NotFound, NotMapped
-from bfv.types import BootRequest, RootDevice, ServerInfo
+from bfv.types import BootRequest, ServerInfo
 
 SERVER = "/servers/{server_id}"
 AUTO_DISK = "OS-DCF:diskConfig AUTO is not served; the guest grows its file system itself."
@@ -83,7 +83,10 @@ def create(call: Call) -> Answer:
     asked = call.body["server"]
     least, most = _counts(asked)
     hints = call.body.get("os:scheduler_hints") or call.body.get("OS-SCH-HNT:scheduler_hints") or {}
-    root, image = _root(asked)
+    image = asked.get("imageRef") or None
+    if image is not None and not _is_uuid(image):
+        raise Fault(400, "Invalid imageRef provided.")
+    root, disks, image = devices.read(asked, image)
     password = asked.get("adminPass") or "".join(secrets.choice(PASSWORD) for _ in range(12))
     groups = [each["name"] for each in asked.get("security_groups", []) if "name" in each]
     request = BootRequest(
@@ -92,6 +95,7 @@ def create(call: Call) -> Answer:
         name=asked["name"],
         availability_zone=asked.get("availability_zone"),
         root=root,
+        disks=disks,
         config_drive=is_true(asked.get("config_drive")),
         description=asked.get("description"),
         metadata=asked.get("metadata", {}),
@@ -131,40 +135,6 @@ def _counts(asked: Mapping[str, Any]) -> tuple[int, int]:
     if asked.get("OS-DCF:diskConfig") == "AUTO":
         raise Fault(400, AUTO_DISK)
     return least, most
-
-
-def _root(asked: Mapping[str, Any]) -> tuple[RootDevice | None, str | None]:
-    """Return the root device that a body asks for, if any, and its image, if any. Raises Fault 400."""
-    image, devices = asked.get("imageRef") or None, asked.get("block_device_mapping_v2") or []
-    if image is not None and not _is_uuid(image):
-        raise Fault(400, "Invalid imageRef provided.")
-    if not devices:
-        if image is None:
-            raise Fault(400, "Missing imageRef attribute")
-        return None, image
-    if len(devices) > 1 or str(devices[0].get("boot_index")) != "0":
-        raise Fault(
-            400, "block_device_mapping_v2 holds the root device alone here, with boot_index 0; attach others later."
-        )
-    item = devices[0]
-    if image is not None and (item["source_type"], item.get("uuid")) != ("image", image):
-        raise Fault(400, "Both imageRef and block_device_mapping_v2 name a root; leave one of them out.")
-    if not item.get("uuid"):
-        raise Fault(400, "Missing device UUID.")
-    if item.get("destination_type", "volume") == "local":
-        if image is None:
-            raise Fault(400, "Mapping image to local is not supported.")
-        # What nova makes of a plain imageRef, and what `openstack server create` sends for one: no word on the disk.
-        return None, image
-    size = item.get("volume_size")
-    root = RootDevice(
-        source_type=item["source_type"],
-        uuid=item["uuid"],
-        volume_size=int(size) if size is not None else None,
-        volume_type=item.get("volume_type") or None,
-        delete_on_termination=is_true(item.get("delete_on_termination")),
-    )
-    return root, image
 
 
 def _is_uuid(text: str) -> bool:

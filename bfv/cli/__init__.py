@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bfv import config
 from bfv.caller import from_environment
-from bfv.cli import admin, cell, demo, group, host, mocked, output, quota, serve, servers, zone
+from bfv.cli import admin, cell, demo, group, host, mocked, output, quota, serve, servers, volumes, zone
 from bfv.cloud import Cloud
 from bfv.errors import CellsError, MaybeRunning, StorageError
 
@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--verbose", action="store_true", help="log each step")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     servers.add(verbs)
+    volumes.add(verbs)
     admin.add(verbs)
     cell.add(verbs)
     host.add(verbs)

@@ -77,9 +77,14 @@ def _tell(found: list[Line], args: argparse.Namespace) -> Any:
 def repair(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Finish or undo what is open."""
     done = cloud.repair(dry_run=args.dry_run)
-    args.failed = any(each.open for each in done) and not args.dry_run
+    strays = cloud.strays()
+    args.failed = (any(each.open for each in done) or bool(strays.found)) and not args.dry_run
     if args.json:
-        return done
+        return [*done, *strays.found]
+    for stray in strays.found:
+        output.out.print(f"server {stray.server_id}: {stray.what}", soft_wrap=True)
+    for cell, why in strays.down.items():
+        output.out.print(f"volumes of cell {cell} were not looked at: {why}", soft_wrap=True)
     if not done:
         return output.out.print("nothing is open")
     return output.table(

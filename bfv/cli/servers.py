@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from bfv.cli import output
+from bfv.cli import output, volumes
 from bfv.cloud import Cloud
 from bfv.errors import BadRequest
 from bfv.types import BootRequest, RootDevice, ServerInfo
@@ -68,6 +68,13 @@ def _add_boot(verbs: Any) -> None:
         metavar="SOURCE=ID[,size=GIB][,keep|delete]",
         help="boot from this image, snapshot or volume: snapshot=UUID,size=20,delete",
     )
+    parser.add_argument(
+        "--disk",
+        action="append",
+        default=[],
+        metavar=volumes.SPEC,
+        help="one more disk: blank,size=10,type=fast,delete; repeatable",
+    )
     parser.add_argument("--group", metavar="UUID", help="server group that the server joins; see `bfv group list`")
     parser.add_argument("--config-drive", action="store_true")
     parser.add_argument("--description")
@@ -99,6 +106,7 @@ def boot(cloud: Cloud, args: argparse.Namespace) -> Any:
         availability_zone=args.availability_zone,
         volume_type=args.volume_type,
         root=_root(args.root),
+        disks=tuple(volumes.disk(text) for text in args.disk),
         config_drive=args.config_drive,
         group=args.group,
         description=args.description,

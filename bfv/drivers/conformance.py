@@ -14,6 +14,7 @@ was made anew, as by another process.
 """
 
 import contextlib
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ import pytest
 from bfv.drivers.contract import Driver, Guest
 from bfv.drivers.states import NOSTATE, RUNNING, SHUTDOWN
 from bfv.errors import Failed
-from cells.types import Host
+from cells.types import BlockDevice, Host
 
 UNKNOWN = "no-such-host"
 ANOTHER_ID = "00000000-0000-4000-8000-00000000dead"
@@ -64,6 +65,16 @@ class On:
         """Ask for an act, and again, as who does not know whether it was done."""
         for _ in range(2):
             getattr(self.driver, act)(self.host, guest, **words)
+
+
+def another(guest: Guest) -> BlockDevice:
+    """Return one more volume for a guest, connected as its first is."""
+    return replace(guest.volumes[0], uuid=str(uuid.uuid4()), volume_id=str(uuid.uuid4()), boot_index=None)
+
+
+def with_device(guest: Guest, device: BlockDevice) -> Guest:
+    """Return a guest with one more volume."""
+    return replace(guest, devices=(*guest.devices, device))
 
 
 class DriverConformance:
@@ -208,6 +219,49 @@ class DriverConformance:
             on.run(loose)
         assert on.state(guest) == NOSTATE
 
+    def test_a_volume_comes_to_a_guest_and_goes_whether_it_runs_or_is_off(self, on: On, guest: Guest) -> None:
+        """Each act is asked for twice, and changes nothing else of the guest and its host."""
+        more = another(guest)
+        on.run(guest)
+        for state in (RUNNING, SHUTDOWN):
+            before = on.own()
+            for _ in range(2):
+                on.driver.attach(on.host, with_device(guest, more), more)
+            assert (on.state(guest), on.own()) == (state, before)
+            for _ in range(2):
+                on.driver.detach(on.host, with_device(guest, more), more)
+            assert (on.state(guest), on.own()) == (state, before)
+            on.driver.stop(on.host, guest)
+
+    def test_a_volume_that_came_is_plugged_and_one_that_went_is_not(self, on: On, guest: Guest) -> None:
+        """So a guest that is made anew has it, or cannot have it."""
+        whole = with_device(guest, another(guest))
+        on.run(guest)
+        on.driver.attach(on.host, whole, whole.volumes[-1])
+        on.driver.destroy(on.host, whole)
+        on.driver.spawn(on.host, whole)
+        assert on.state(guest) == RUNNING
+        on.driver.detach(on.host, whole, whole.volumes[-1])
+        on.driver.destroy(on.host, whole)
+        with pytest.raises(Failed):
+            on.driver.spawn(on.host, whole)
+        on.driver.spawn(on.host, guest)
+        assert on.state(guest) == RUNNING
+
+    def test_a_volume_without_a_guest_or_a_connection_does_not_come(self, on: On, guest: Guest) -> None:
+        """Nor does it have to go: who undoes an attach does not know how far it came."""
+        more = another(guest)
+        with pytest.raises(Failed):
+            on.driver.attach(on.host, with_device(guest, more), more)
+        on.driver.detach(on.host, with_device(guest, more), more)
+        assert on.state(guest) == NOSTATE
+        on.run(guest)
+        loose = replace(more, connection_info=None)
+        with pytest.raises(Failed):
+            on.driver.attach(on.host, with_device(guest, loose), loose)
+        on.driver.detach(on.host, with_device(guest, loose), loose)
+        assert on.state(guest) == RUNNING
+
     def test_a_disk_grows_under_a_guest_that_runs_or_is_off_or_is_not_there(self, on: On, guest: Guest) -> None:
         """It changes nothing else."""
         grown = replace(guest.volumes[0], volume_size=(guest.volumes[0].volume_size or 0) + 1)
@@ -235,11 +289,14 @@ class DriverConformance:
             on.remove(other)
         assert on.driver.power_state(on.host, ANOTHER_ID) == NOSTATE
 
-    @pytest.mark.parametrize("act", ["plug", "unplug", "spawn", "stop", "start", "reboot", "destroy"])
+    @pytest.mark.parametrize(
+        "act", ["plug", "unplug", "spawn", "attach", "detach", "stop", "start", "reboot", "destroy"]
+    )
     def test_a_host_of_others_is_failed(self, on: On, guest: Guest, act: str) -> None:
-        """Also to destroy there: a guest may run, and its volumes must not be freed."""
+        """Also to destroy or detach there: a guest may run, and its volumes must not be freed."""
+        words = [guest.volumes[0]] if act in ("attach", "detach") else []
         with pytest.raises(Failed):
-            getattr(on.driver, act)(UNKNOWN, guest)
+            getattr(on.driver, act)(UNKNOWN, guest, *words)
         with pytest.raises(Failed):
             on.driver.connector(UNKNOWN)
         with pytest.raises(Failed):

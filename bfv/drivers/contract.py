@@ -113,6 +113,20 @@ class Driver(abc.ABC):
         """Make the guest of its plugged volumes and run it; one that is there is not made again, and it runs after."""
 
     @abc.abstractmethod
+    def attach(self, host: str, guest: Guest, device: BlockDevice) -> None:
+        """Plug one more volume of the guest by its ``connection_info`` and give it to the guest, running or off.
+
+        No guest is Failed.
+        """
+
+    @abc.abstractmethod
+    def detach(self, host: str, guest: Guest, device: BlockDevice) -> None:
+        """Take a volume from the guest and let go of what was plugged for it; no guest or no such volume is no error.
+
+        Failed when the guest does not let go of it: it has the volume as before.
+        """
+
+    @abc.abstractmethod
     def stop(self, host: str, guest: Guest) -> None:
         """Switch the guest off; its volumes stay plugged and its local disks stay. No guest is Failed."""
 

@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ OPTS: list[cfg.Opt] = [
     ),
 ]
 HOW = {"failed", "noroom", "maybe"}
-ACTS = {"connector", "plug", "unplug", "spawn", "stop", "start", "reboot", "destroy", "disk_grew"}
+ACTS = {"connector", "plug", "unplug", "spawn", "stop", "start", "reboot", "destroy", "disk_grew", "attach", "detach"}
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
@@ -79,8 +79,7 @@ class ExampleDriver(Driver):
         """Note each volume with the connection that it came with."""
         with self._act("plug", host):
             for device in guest.volumes:
-                if not device.connection_info:
-                    raise Failed(f"Volume {device.volume_id} has no connection to host {host}.")
+                self._must_be_connected(host, device)
             connections = {str(device.volume_id): device.connection_info for device in guest.volumes}
             self._write(self._file(host, guest.server_id, "volumes"), connections)
 
@@ -103,6 +102,23 @@ class ExampleDriver(Driver):
                 if self.power_state(host, guest.server_id) == NOSTATE:
                     self._check_room(host, guest)
                 self._set_power(host, guest, RUNNING)
+
+    def attach(self, host: str, guest: Guest, device: BlockDevice) -> None:
+        """Note the volume as plugged, then as the guest's."""
+        with self._act("attach", host), self._lock:
+            self._must_be_there(host, guest)
+            self._must_be_connected(host, device)
+            key = str(device.volume_id)
+            self._amend(host, guest, "volumes", lambda found: {**found, key: device.connection_info})
+            self._amend(host, guest, "guest", lambda found: {
+                **found, "sizes": {**found["sizes"], key: device.volume_size}})  # fmt: skip
+
+    def detach(self, host: str, guest: Guest, device: BlockDevice) -> None:
+        """Forget the volume: first the guest, then the host."""
+        with self._act("detach", host), self._lock:
+            key = str(device.volume_id)
+            self._amend(host, guest, "guest", lambda found: {**found, "sizes": _without(found["sizes"], key)})
+            self._amend(host, guest, "volumes", lambda found: _without(found, key))
 
     def stop(self, host: str, guest: Guest) -> None:
         """Switch off."""
@@ -132,10 +148,8 @@ class ExampleDriver(Driver):
     def disk_grew(self, host: str, guest: Guest, device: BlockDevice) -> None:
         """Note the new size."""
         with self._act("disk_grew", host):
-            path = self._file(host, guest.server_id, "guest")
-            found = self._read(path)
-            if found is not None:
-                self._write(path, {**found, "sizes": {**found["sizes"], device.volume_id: device.volume_size}})
+            self._amend(host, guest, "guest", lambda found: {
+                **found, "sizes": {**found["sizes"], device.volume_id: device.volume_size}})  # fmt: skip
 
     def power_state(self, host: str, server_id: str) -> int:
         """Return what is written of the guest."""
@@ -166,6 +180,10 @@ class ExampleDriver(Driver):
     def _must_be_there(self, host: str, guest: Guest) -> None:
         if self.power_state(host, guest.server_id) == NOSTATE:
             raise Failed(f"There is no guest {guest.server_id} on host {host}; rebuild the server.")
+
+    def _must_be_connected(self, host: str, device: BlockDevice) -> None:
+        if not device.connection_info:
+            raise Failed(f"Volume {device.volume_id} has no connection to host {host}.")
 
     def _set_power(self, host: str, guest: Guest, power_state: int) -> None:
         flavor = guest.flavor
@@ -203,6 +221,13 @@ class ExampleDriver(Driver):
     def _file(self, host: str, server_id: str, kind: str) -> Path:
         return self._path / host / f"{server_id}.{kind}"
 
+    def _amend(self, host: str, guest: Guest, kind: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """Change what a file says, if it is there."""
+        path = self._file(host, guest.server_id, kind)
+        found = self._read(path)
+        if found is not None and (after := change(found)) != found:
+            self._write(path, after)
+
     @staticmethod
     def _read(path: Path) -> dict[str, Any] | None:
         try:
@@ -226,6 +251,10 @@ class ExampleDriver(Driver):
         """Remove a file, and halves of it that killed processes left."""
         for each in [path, *path.parent.glob(f"{path.name}.half-*")]:
             each.unlink(missing_ok=True)
+
+
+def _without(found: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if name != key}
 
 
 def _seconds(told: Mapping[str, str]) -> dict[str, float]:

@@ -50,6 +50,8 @@ CHANGES: Mapping[str, Change] = {
     "createImage": _change("active stopped paused suspended", "", "image_snapshot", {None: ACTIVE}),
     "delete": Change(None, frozenset(), "deleting", {None: DELETED}, ERROR),
 }  # fmt: skip
+# nova/compute/api.py:attach_volume, detach_volume: beside these verbs nothing of the server itself changes.
+_WITH_VOLUMES = frozenset({ACTIVE, "paused", STOPPED})
 _POWER = {ACTIVE: RUNNING, STOPPED: SHUTDOWN}
 
 
@@ -60,9 +62,21 @@ def check(verb: str, server_id: str, vm_state: str, task_state: str | None) -> N
     """
     change = CHANGES[verb]
     if change.vm_states is not None and vm_state not in change.vm_states:
-        raise Conflict(f"Cannot '{verb}' instance {server_id} while it is in vm_state {vm_state}")
+        raise _refusal(verb, server_id, "vm_state", vm_state)
     if change.tasks and task_state not in change.tasks:
-        raise Conflict(f"Cannot '{verb}' instance {server_id} while it is in task_state {task_state}")
+        raise _refusal(verb, server_id, "task_state", task_state)
+
+
+def check_volumes(verb: str, server_id: str, vm_state: str, task_state: str | None) -> None:
+    """Raise Conflict where the volumes of a server cannot change: ``verb`` is attach_volume or detach_volume."""
+    if vm_state not in _WITH_VOLUMES:
+        raise _refusal(verb, server_id, "vm_state", vm_state)
+    if task_state is not None:
+        raise _refusal(verb, server_id, "task_state", task_state)
+
+
+def _refusal(verb: str, server_id: str, what: str, state: str | None) -> Conflict:
+    return Conflict(f"Cannot '{verb}' instance {server_id} while it is in {what} {state}")
 
 
 def begun(verb: str) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class CinderBackend(Backend, ForceDeletes, Reimages, Warms):
         self, access: Access, *, disk_id: str | None = None, server_id: str | None = None
     ) -> list[Attachment]:
         """Send GET /attachments/detail."""
-        query = {"volume_id": disk_id, "instance_id": server_id}
+        query = {"volume_id": disk_id, "instance_id": server_id, "all_tenants": 1 if access.everywhere else None}
         with told("look at attachments", access):
             listed = self.clients.reads(access).attachments.list(
                 detailed=True,

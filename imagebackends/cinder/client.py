@@ -145,6 +145,7 @@ def disk(volume: Any) -> Disk:
         availability_zone=raw.get("availability_zone"),
         backend=raw.get("os-vol-host-attr:host"),
         bootable=str(raw.get("bootable")).lower() == "true",
+        multiattach=bool(raw.get("multiattach")),
         image_id=image.get("image_id"),
         snapshot_id=raw.get("snapshot_id"),
         servers=tuple(each["server_id"] for each in raw.get("attachments") or ()),

@@ -164,6 +164,14 @@ def test_what_a_query_does_not_know_is_refused_from_2_75_on(door):
     assert door("GET", "/servers?bogus=1", version="2.75").status_code == 400
 
 
+def disk(**words):
+    return {"block_device_mapping_v2": [words]}
+
+
+def two(**words):
+    return {"block_device_mapping_v2": [{"source_type": "blank", "volume_size": 1, **words}] * 2}
+
+
 @pytest.mark.parametrize(
     ("server", "words"),
     [
@@ -187,8 +195,24 @@ def test_what_a_query_does_not_know_is_refused_from_2_75_on(door):
         ({"availability_zone": "nosuch"}, "Availability zone nosuch"),
         ({"OS-DCF:diskConfig": "AUTO"}, "AUTO"),
         ({"block_device_mapping_v2": [{"source_type": "blank", "boot_index": 0}]}, "name a root"),
-        ({"block_device_mapping_v2": [{"source_type": "volume", "uuid": "x"}]}, "boot_index 0"),
-        ({"block_device_mapping_v2": [{"boot_index": 0}, {"boot_index": 1}]}, "boot_index 0"),
+        ({"block_device_mapping_v2": [{"boot_index": 0}, {"boot_index": 1}]}, "source_type is missing"),
+        (disk(source_type="volume", uuid=NOWHERE), f"volume {NOWHERE}"),
+        (disk(source_type="snapshot", uuid=NOWHERE), f"snapshot {NOWHERE}"),
+        (disk(source_type="image", uuid=NOWHERE, volume_size=1), f"image {NOWHERE}"),
+        (disk(source_type="image", destination_type="local", uuid=NOWHERE), "Mapping image to local is not supported"),
+        (disk(source_type="blank"), "needs a volume_size"),
+        (disk(source_type="blank", uuid=NOWHERE), "Invalid device UUID."),
+        (disk(source_type="volume"), "Missing device UUID."),
+        (disk(source_type="volume", uuid=NOWHERE, volume_type="x"), "volume type to existing volume"),
+        (disk(source_type="blank", volume_size=1, destination_type="local", volume_type="x"), "destination_type=local"),
+        (disk(source_type="blank", volume_size=1, volume_type="nosuch"), "nosuch"),
+        (disk(source_type="blank", volume_size=1, boot_index=2), "Boot sequence"),
+        (disk(source_type="blank", volume_size=1, destination_type="local"), "larger than the instance type allows"),
+        ({"imageRef": "", **disk(source_type="blank", volume_size=1)}, "no device has boot_index 0"),
+        ({"imageRef": "", "block_device_mapping": [{"device_name": "vda"}]}, "Unrecognized legacy format"),
+        ({**disk(source_type="blank", volume_size=1), "block_device_mapping": [{"device_name": "vdb"}]}, "syntaxes"),
+        (two(device_name="/dev/vdb"), "a device name is there twice"),
+        (two(tag="x"), "a tag is there twice"),
     ],
 )
 def test_a_server_that_cannot_be_made_leaves_no_trace(door, image, server, words):

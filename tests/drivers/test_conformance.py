@@ -33,13 +33,16 @@ class TestExample(DriverConformance):
         return new_guest
 
 
-RUN_END = "                self._set_power(host, guest, RUNNING)\n\n    def stop"
+RUN_END = "                self._set_power(host, guest, RUNNING)\n\n    def attach"
 STOP = "            self._set_power(host, guest, SHUTDOWN)"
 IN_LOCK = "                if self.power_state(host, guest.server_id) == NOSTATE:\n"
 HARD = 'only a hard reboot switches it on.")\n            self._set_power(host, guest, '
 MISSING = 'raise Failed(f"There is no guest'
 PLUG = 'self._write(self._file(host, guest.server_id, "volumes"), connections)'
 UNLINK = 'self._remove(self._file(host, guest.server_id, "guest"))'
+GROWN = '{\n                **found, "sizes": {**found["sizes"], device.volume_id: device.volume_size}}'
+CAME = '{\n                **found, "sizes": {**found["sizes"], key: device.volume_size}}'
+ADDED = 'self._amend(host, guest, "volumes", lambda found: {**found, key: device.connection_info})'
 # (what is broken: words of the example, other words, the tests that must see it)
 BREAKS = {
     "one host twice": ("for host in self._cells]", "for host in [*self._cells] * 2]", ["hosts_tell"]),
@@ -74,8 +77,16 @@ BREAKS = {
                       ["a_guest_is_there", "guests_are_apart"]),
     "any host": ("if host not in self._cells:", "if False:", ["a_host_of_others"]),
     "counts nothing": ('memory_mb_used=sum(guest["memory_mb"]', "memory_mb_used=sum(0", ["a_guest_ta"]),
-    "growing stops": ('self._write(path, {**found, "sizes"', 'self._write(path, {**found, "power_state": 4, "sizes"',
-                      ["a_disk_grows"]),
+    "growing stops": (GROWN, GROWN.replace("**found, ", '**found, "power_state": 4, ', 1), ["a_disk_grows"]),
+    "coming stops": (CAME, CAME.replace("**found, ", '**found, "power_state": 4, ', 1), ["a_volume_comes"]),
+    "comes once": (ADDED, ADDED.replace("{**found, key", "{**found, **({1: 1} if key not in found else None), key"),
+                   ["a_volume_comes"]),
+    "comes unplugged": (ADDED, "pass", ["a_volume_that"]),
+    "comes loose": ("guest)\n            self._must_be_connected(host, device)", "guest)", ["a_volume_without"]),
+    "does not go": ("lambda found: _without(found, key))", "lambda found: found)", ["a_volume_that"]),
+    "goes with all": ("lambda found: _without(found, key))", "lambda found: {})", ["a_volume_that"]),
+    "goes once": ("lambda found: _without(found, key))", "lambda found: found[key] and _without(found, key))",
+                  ["a_volume_comes", "a_volume_without"]),
     "forgets": ("Path(self._opts.state_path)", "Path(self._opts.state_path, str(id(self)))", ["a_guest_is_there"]),
     "one thread": (IN_LOCK, "                assert threading.current_thread() is threading.main_thread()\n" + IN_LOCK,
                    ["many_threads"]),

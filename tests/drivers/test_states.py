@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The states table, row by row: what nova allows, shows meanwhile and ends in."""
 
+import itertools
+
 import pytest
 
 from bfv.drivers import states
@@ -79,6 +81,16 @@ def test_a_failure_is_an_error_where_the_guest_is_lost_and_changes_nothing_elsew
 
 def test_all_verbs_are_in_this_table():
     assert set(states.CHANGES) == {*TABLE, "delete"}
+
+
+@pytest.mark.parametrize("verb", ["attach_volume", "detach_volume"])
+def test_volumes_come_and_go_while_a_server_is_at_rest_and_its_guest_is_there(verb):
+    for vm_state, task_state in itertools.product(VM_STATES, TASKS):
+        if task_state is None and vm_state in ("active", "paused", "stopped"):
+            states.check_volumes(verb, "s", vm_state, task_state)
+            continue
+        with pytest.raises(Conflict, match=f"Cannot '{verb}' instance s while it is in"):
+            states.check_volumes(verb, "s", vm_state, task_state)
 
 
 def test_a_refusal_names_the_verb_the_server_and_the_state():
