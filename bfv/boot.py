@@ -8,6 +8,7 @@ from typing import cast
 
 from bfv import groups, outside, records, spawn
 from bfv.errors import Cancelled, Failed, Late, MaybeRunning, NoRoom, NotFound, Refused
+from bfv.images import use
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, UNWINDING, Intent
 from bfv.parts import Parts
@@ -94,7 +95,7 @@ def _disk(job: Job, cell: str, tier: str, plan: DiskPlan) -> Disk:
         source_id=plan.source_id,
         marker="",
     )
-    return outside.volume(job, plan.role, spec)
+    return use.volume(job, plan.role, spec)
 
 
 def _ready(job: Job, cell: str, tier: str, plan: DiskPlan, disk: Disk) -> Disk:
@@ -106,6 +107,7 @@ def _ready(job: Job, cell: str, tier: str, plan: DiskPlan, disk: Disk) -> Disk:
         job.parts.storage.failed(cell, str(error))
         raise
     outside.check_place(ready, job.parts.target(cell, tier))
+    use.made(job, plan.role)
     job.parts.storage.ok(cell)
     return ready
 

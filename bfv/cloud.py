@@ -15,6 +15,7 @@ from bfv import accept, dispatch, limits, lists, power, rebuild, repair, spawn, 
 from bfv.drivers.agent import Agent
 from bfv.engine import Engine, Heartbeat, InProcess
 from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused
+from bfv.images import fleet, overview
 from bfv.journal import SLOTS, Intent
 from bfv.limits import Limits
 from bfv.parts import Parts, assemble
@@ -113,6 +114,28 @@ class Cloud:
             return deleting[0]
         self._start(intent, who)
         return intent
+
+    def warm(self, image: str, cells: Sequence[str] | None = None, caller: Caller | None = None, *,
+             tiers: Sequence[str] = ("default",), wait: bool = True,
+             progress: Callable[[fleet.Warmed], None] = lambda _: None) -> list[fleet.Warmed]:  # fmt: skip
+        """Make the cheapest source of an image exist in these cells, None: all, before its first boot; repeatable.
+
+        Returns what came of each, at once unless ``wait``. Raises NotFound, BadRequest, NotAllowed for another
+        project's image, MaybeRunning.
+        """
+        found = fleet.find(self.parts, caller or self._caller(), image)
+        places = fleet.targets(self.parts, cells, tiers)
+        if wait:
+            return fleet.over(self.parts, found, places, progress)
+        started = [fleet.start(self.parts, found, each) for each in places]
+        for _, intent in started:
+            if intent is not None:
+                self.engine.submit(intent.id, f"{intent.verb} {intent.cell}")
+        return [told for told, _ in started]
+
+    def image_map(self, images: Sequence[str] = (), caller: Caller | None = None) -> list[overview.Line]:
+        """Return how these images, or all that the caller sees, stand in each cell. Raises NotFound, MaybeRunning."""
+        return overview.overview(self.parts, caller or self._caller(), images)
 
     def rebuild(self, server_id: str, image: str, caller: Caller | None = None) -> ServerInfo:
         """Start to write another image onto a server's root volume; all its data is lost.

@@ -49,7 +49,7 @@ def own_disk(job: Job, disk_id: str) -> Disk:
 
 
 def _create(job: Job, role: str, spec: DiskSpec) -> Disk:
-    access = job.access
+    access = job.shared_access if spec.shared else job.access
     thing = job.ask("volume", role, dataclasses.asdict(spec))
     try:
         disk = job.parts.backend.create(access, dataclasses.replace(spec, marker=thing.marker))
@@ -83,11 +83,12 @@ def _lost_volume(job: Job, thing: Object) -> Disk | None:
     if found.disk is not None:
         job.know(thing, found.disk.id)
         return found.disk
-    _wait_out(job, thing)
+    wait_out(job, thing)
     return None
 
 
-def _wait_out(job: Job, thing: Object) -> None:
+def wait_out(job: Job, thing: Object) -> None:
+    """Raise MaybeRunning as long as a request without an answer may still take effect."""
     age = (utcnow() - thing.asked_at).total_seconds()
     if age < job.parts.timing.late_answer:
         raise MaybeRunning(
@@ -187,7 +188,7 @@ def _lost_attachment(job: Job, thing: Object) -> Attachment | None:
         if candidate.id not in older:
             job.know(thing, candidate.id)
             return candidate
-    _wait_out(job, thing)
+    wait_out(job, thing)
     return None
 
 

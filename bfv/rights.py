@@ -81,6 +81,12 @@ class Rights:
             caller = self._callers.get(act.id)
         if caller is not None and caller.project_id == act.project_id:
             return self.beside(caller)
+        return self.sharing(act)
+
+    def sharing(self, act: Owned) -> Access:
+        """Return the service user's rights in the act's project: with the role admin there it may read, beside what
+        is the project's, what is its own. Raises NotAllowed, MaybeRunning while keystone is away.
+        """
         auth = ServiceTokenAuthWrapper(user_auth=self.scoped(act.project_id), service_auth=self.service())
         return Access(auth, act.project_id, act.request_id)
 

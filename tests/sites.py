@@ -234,6 +234,9 @@ clock_skew = 30
 volume_timeout = {volume_timeout}
 volume_timeout_per_gib = {per_gib}
 delete_timeout = {delete_timeout}
+[images]
+warm_on_boot = {warm_on_boot}
+sources = {sources}
 [engine]
 ask_again = 0.2
 give_up = {give_up}
@@ -274,6 +277,9 @@ class World:
             "per_gib": 20,
             "give_up": 120,
             "read_timeout": 60,
+            # What is not about images is not to leave sources of them behind.
+            "warm_on_boot": False,
+            "sources": "glance,snapshot,cache",
             **settings,
         }
         self.config = home / "bfv.conf"

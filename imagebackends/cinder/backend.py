@@ -7,7 +7,7 @@ from typing import Any
 
 from keystoneauth1.session import Session
 
-from imagebackends.backend import Backend, Reimages, Snapshots
+from imagebackends.backend import Backend, Reimages, Warms
 from imagebackends.cinder.client import REIMAGE, TIME_FILTER, Clients, attachment, disk
 from imagebackends.errors import BadRequest, HasSnapshots, InUse, NotAllowed, NotFound, Unsupported
 from imagebackends.http import Settings, make_session, told
@@ -18,7 +18,7 @@ UNMADE = frozenset(("creating", "downloading", "error"))
 BOUND = frozenset(("reserved", "attaching", "in-use", "detaching"))
 
 
-class CinderBackend(Backend, Reimages, Snapshots):
+class CinderBackend(Backend, Reimages, Warms):
     """Volumes and attachments of one cinder, with anybody's ``Access``."""
 
     def __init__(self, settings: Settings, session: Session | None = None) -> None:
@@ -158,14 +158,32 @@ class CinderBackend(Backend, Reimages, Snapshots):
     def snapshot(self, access: Access, snapshot_id: str) -> Snapshot:
         """Send GET /snapshots/{id}."""
         with told(f"look at snapshot {snapshot_id}", access):
-            found = self.clients.reads(access).volume_snapshots.get(snapshot_id)
-        return Snapshot(
-            found.id,
-            found.volume_id,
-            found.size,
-            found.status,
-            getattr(found, "os-extended-snapshot-attributes:project_id", None),
-        )
+            return _snapshot(self.clients.reads(access).volume_snapshots.get(snapshot_id))
+
+    def take_snapshot(self, access: Access, disk_id: str, name: str, marker: str) -> Snapshot:
+        """Send POST /snapshots once."""
+        with told(f"take a snapshot of volume {disk_id}", access):
+            made = self.clients.writes(access).volume_snapshots.create(disk_id, name=name, metadata={MARKER: marker})
+            return _snapshot(made)
+
+    def find_snapshot(self, access: Access, disk_id: str, marker: str) -> Snapshot | None:
+        """Send GET /snapshots/detail for the volume, and look for the marker here."""
+        with told(f"look for a snapshot of volume {disk_id} whose creation was not answered", access):
+            listed = self.clients.reads(access).volume_snapshots.list(search_opts={"volume_id": disk_id})
+        return next((_snapshot(each) for each in listed if (each.metadata or {}).get(MARKER) == marker), None)
+
+    def drop_snapshot(self, access: Access, snapshot_id: str) -> None:
+        """Send DELETE /snapshots/{id}."""
+        try:
+            with told(f"delete snapshot {snapshot_id}", access):
+                self.clients.writes(access).volume_snapshots.delete(snapshot_id)
+        except BadRequest as error:
+            raise InUse(str(error), request_id=error.request_id) from error
+
+
+def _snapshot(found: Any) -> Snapshot:
+    project = getattr(found, "os-extended-snapshot-attributes:project_id", None)
+    return Snapshot(found.id, found.volume_id, found.size, found.status, project, found.metadata or {})
 
 
 def _utc(when: dt.datetime) -> dt.datetime:

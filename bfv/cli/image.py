@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs of images: have them warm in every cell before the first boot, and see how they stand."""
+
+import argparse
+from typing import Any
+
+from bfv.cli import output
+from bfv.cloud import Cloud
+from bfv.images.fleet import Warmed
+
+
+def add(verbs: Any) -> None:
+    """Add these verbs to the parser."""
+    group = verbs.add_parser("image", help="images warm in every cell").add_subparsers(dest="action", required=True)
+    parser = group.add_parser("warm", help="make the cheapest source of an image exist in cells before its first boot")
+    parser.add_argument("image", help="id or name of the image: your project's own, or any for an admin")
+    parser.add_argument("--cell", action="append", metavar="CELL", help="only in this cell; repeatable")
+    parser.add_argument("--tier", action="append", metavar="TIER", help="for this tier (default: default); repeatable")
+    parser.add_argument("--wait", action="store_true", help="wait for the end, and tell what came of each cell")
+    parser.set_defaults(run=warm)
+    parser = group.add_parser("map", help="show from what the next boot of each image would come in each cell")
+    parser.add_argument("image", nargs="*", help="ids or names; all that you see if there is none")
+    parser.set_defaults(run=show_map)
+
+
+def warm(cloud: Cloud, args: argparse.Namespace) -> Any:
+    """Warm an image."""
+    with output.err.status(f"image {args.image}") as line:
+
+        def tell(now: Warmed) -> None:
+            line.update(f"image {args.image}: {now.state} in cell {now.cell}")
+
+        done = cloud.warm(args.image, args.cell, tiers=args.tier or ("default",), wait=args.wait, progress=tell)
+    args.failed = any(each.state == "failed" for each in done)
+    if args.json:
+        return done
+    return output.table(
+        ["CELL", "TIER", "STATE", "SOURCE", "SECONDS", "MIB", "WHY"],
+        ((each.cell, each.tier, each.state, each.kind, f"{each.seconds:.1f}", each.bytes >> 20, each.why)
+         for each in done),
+    )  # fmt: skip
+
+
+def show_map(cloud: Cloud, args: argparse.Namespace) -> Any:
+    """Show the map."""
+    lines = cloud.image_map(args.image)
+    if args.json:
+        return lines
+    return output.table(
+        ["IMAGE", "NAME", "CELL", "TIER", "STATE", "SOURCE", "SECONDS", "LAST USED", "WHY"],
+        ((each.image_id, each.image, each.cell, each.tier, each.state, each.kind, f"{each.seconds:.1f}", each.used_at,
+          each.why) for each in lines),
+    )  # fmt: skip

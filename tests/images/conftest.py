@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Warm images are tested by the same tests on the mocked cloud and on the real services of the lab."""
+
+import contextlib
+import os
+
+import pytest
+
+from tests import sites
+
+
+@pytest.fixture(scope="session", params=["mock", pytest.param("lab", marks=pytest.mark.lab)])
+def site(request):
+    if request.param == "lab":
+        yield sites.lab()
+        return
+    with sites.mock() as site:
+        yield site
+
+
+@pytest.fixture
+def make_image(site):
+    """Make images, and remove them at the end."""
+    made = []
+
+    def make(data=None, **properties):
+        made.append(site.upload(data or os.urandom(4 << 20), **properties))
+        return made[-1]
+
+    yield make
+    for image_id in made:
+        site.call("admin", "DELETE", f"{site.image_url}/v2/images/{image_id}")
+        forget(site, image_id)
+
+
+def forget(site, image_id):
+    """Remove all that cinder and we keep of an image; what was cloned of it is gone already."""
+    for each in volumes(site, image_id):
+        for snapshot in snapshots(site, each["id"]):
+            with contextlib.suppress(AssertionError):
+                site.drop_snapshot(snapshot["id"])
+        site.call("admin", "DELETE", f"{site.volume_url}/volumes/{each['id']}")
+        site.settle(each["id"], None)
+
+
+def volumes(site, image_id):
+    """Return the volumes that keep an image, cinder's first, whoever made them."""
+    listed = site.call("admin", "GET", f"{site.volume_url}/volumes/detail", params={"all_tenants": 1}).json()
+    return [each for each in listed["volumes"] if (each["name"] or "").endswith(f"-{image_id}")]
+
+
+def snapshots(site, volume_id):
+    query = {"all_tenants": 1, "volume_id": volume_id}
+    return site.call("admin", "GET", f"{site.volume_url}/snapshots/detail", params=query).json()["snapshots"]
+
+
+@pytest.fixture
+def world(site, tmp_path):
+    return sites.World(site, tmp_path, sources="snapshot", warm_on_boot=True)
