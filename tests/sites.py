@@ -220,7 +220,7 @@ def mock_of(server) -> Site:
 
 CONFIG = """
 [DEFAULT]
-cells = cell1,cell2
+cells = {cells}
 [database]
 api_connection = sqlite:///{home}/api.db
 connection = sqlite:///{home}/bfv.db
@@ -278,6 +278,7 @@ class World:
             "give_up": 120,
             "read_timeout": 60,
             # What is not about images is not to leave sources of them behind.
+            "cells": "cell1,cell2",
             "warm_on_boot": False,
             "sources": "glance,snapshot,cache",
             **settings,

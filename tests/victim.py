@@ -76,6 +76,8 @@ def main():
             cloud.wait(words[0], 120)
         elif verb == "disconnect":
             cloud.disconnect(words[0])
+        elif verb == "warm":
+            cloud.warm(words[0], [words[1]])
         elif verb in ("stop", "start", "reboot"):
             getattr(cloud, verb)(words[0])
             cloud.wait(words[0], 120)

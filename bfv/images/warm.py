@@ -6,18 +6,19 @@ is single flight over all workers and processes, and a killed one is found, take
 What it writes before each act, and why a crash there is harmless:
 
 1. intent                       nothing exists outside
-2. ``copy`` to a store          Glance does it or not; the image's stores tell, and asking twice is refused or no error
+2. ``copy`` to a store          Glance does it or not; the image's stores tell, and of two imports one is refused
 3. *volume*, *snapshot*         found again by marker or id, as in ``bfv.journal`` 4 to 7
 4. row of the source            written again it is the same row; only from then on boots use it
 5. intent closed                the volume and the snapshot are the row's now, and `retire` removes them by it
 """
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable
 
 from bfv import decide, outside
-from bfv.errors import Failed, InUse, Late, MaybeRunning, NoRoom, NotAllowed, NotFound, Refused, Unsupported
+from bfv.errors import BadRequest, Failed, InUse, Late, MaybeRunning, NoRoom, NotAllowed, NotFound, Refused, Unsupported
 from bfv.images import book, shared
 from bfv.images.places import Place
 from bfv.images.standing import Standing, locked, standing, version
@@ -29,7 +30,8 @@ from imagebackends.types import DiskSpec, Image, Target
 
 VERB = "warm"
 NAMES = uuid.UUID("6f0f8a1e-6f0a-4c53-9d3c-0c6d1a3b7c11")
-GIB = 1 << 30
+# How often Glance is asked for a copy that did not come.
+ATTEMPTS = 2
 NEEDS_ADMIN = "the service user is no admin, or cinder did not answer: nobody can tell what this cell's storage can do"
 
 
@@ -115,23 +117,30 @@ def _copy(job: Job, image: Image, place: Place) -> None:
         raise Unsupported("only raw images that are not encrypted are cloned from Glance")
     if not job.parts.images.shows_locations(job.access, image.id):
         raise Unsupported("Glance tells services no locations, so cinder would not find the copy")
-    began, images = time.monotonic(), job.parts.images
+    began, images, asked = time.monotonic(), job.parts.images, 0
 
     def copied() -> Image | None:
+        nonlocal asked
         seen = images.get(job.access, image.id)
-        if store in seen.stores and not seen.importing:
+        if seen.importing:
+            # One import at a time holds the image: ours, or another's that is waited for.
+            return None
+        if store in seen.stores:
             return seen
-        if not seen.importing:
-            # Said again after a lost answer, a crash, or an import that failed: what is there is not copied twice.
-            job.step("copy", store)
-            try:
-                images.copy(job.access, image.id, store)
-            except InUse:
-                return None
+        if asked == ATTEMPTS:
+            raise Failed(f"Glance did not copy image {image.id} to store {store}; its log says why")
+        asked += 1
+        job.step("copy", store)
+        with contextlib.suppress(InUse, BadRequest):
+            images.copy(job.access, image.id, store)
         return None
 
     seconds = job.parts.timing.volume + job.parts.timing.volume_per_gib * _gib(image)
-    seen = shared.wait(job, copied, seconds, f"Image {image.id} was not copied to store {store}")
+    try:
+        seen = shared.wait(job, copied, seconds, f"Image {image.id} was not copied to store {store}")
+    except Late as error:
+        # Nothing of ours is outside, and a Glance that died keeps its lock for an hour: another source serves.
+        raise Failed(str(error)) from error
     _keep(job, seen, "glance", time.monotonic() - began)
 
 

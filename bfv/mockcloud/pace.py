@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 
 from bfv.mockcloud.clock import Clock
 
-# A scheduler is quick compared with a storage; it is slow only when a test says so by its name.
-QUICK = frozenset({"scheduling"})
 _numbers = itertools.count()
 
 
@@ -42,6 +40,11 @@ class Rule:
     looks: int = 0
 
 
+# What a test changes only by its name: a scheduler is quick compared with a storage, and an import of Glance's is a
+# task, never done before it is answered.
+KNOWN = {"scheduling": Rule(), "copying": Rule(seconds=0.3)}
+
+
 class Pace:
     """Keeps the jobs and the rules; ``default`` is the rule of steps that have none of their own."""
 
@@ -58,7 +61,7 @@ class Pace:
 
     def later(self, what: str, of: str, act: Callable[[], None], ready: Callable[[], bool] = always) -> None:
         """Leave a job."""
-        rule = self.rules.get(what) or (Rule() if what in QUICK else self.rules.get("default", Rule()))
+        rule = self.rules.get(what) or KNOWN.get(what) or self.rules.get("default", Rule())
         self.jobs.append(Job(what, of, act, self._clock.seconds() + rule.seconds, rule.looks, ready))
 
     def after(self, seconds: float, of: str, act: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import bfv
+from bfv.images import book
 from tests import sites
 from tests.images.conftest import snapshots, volumes
 
@@ -74,3 +75,126 @@ def test_a_storm_on_a_cold_cell_makes_one_source_and_all_are_its_clones(world, s
         [snapshot] = snapshots(site, kept["id"])
         assert {root(site, server)["snapshot_id"] for server in servers} == {snapshot["id"]}
         remove(cloud, servers)
+
+
+@pytest.fixture
+def sourced(site, tmp_path):
+    def make(sources, **settings):
+        return sites.World(site, tmp_path, sources=sources, **settings)
+
+    return make
+
+
+def test_a_copy_of_glances_in_the_cells_own_ceph_is_cloned(sourced, site, make_image):
+    image = make_image()
+    world = sourced("glance,snapshot")
+    with world.cloud("admin") as cloud:
+        done = {each.cell: each for each in cloud.warm(image)}
+        assert (done["cell1"].state, done["cell1"].kind) == ("hit", "glance")
+        assert (done["cell2"].state, done["cell2"].kind) == ("made", "glance")
+    assert ours(site, image) == []
+    with world.cloud() as cloud:
+        [server] = booted(cloud, image)
+        assert root(site, server)["snapshot_id"] is None
+        # Nothing was downloaded: cinder's cache holds none.
+        assert volumes(site, image) == []
+        remove(cloud, [server])
+
+
+def test_cinders_cache_is_filled_by_a_volume_that_is_thrown_away(sourced, site, make_image):
+    image = make_image()
+    world = sourced("cache")
+    with world.cloud("admin") as cloud:
+        [done] = cloud.warm(image, ["cell2"])
+        assert (done.state, done.kind, done.why) == ("made", "cache", "")
+        assert [each["name"] for each in volumes(site, image)] == [f"image-{image}"]
+        [line] = [each for each in cloud.image_map([image]) if (each.cell, each.tier) == ("cell2", "default")]
+        assert (line.state, line.kind) == ("warm", "cache")
+        [gone] = volumes(site, image)
+        site.call("admin", "DELETE", f"{site.volume_url}/volumes/{gone['id']}")
+        site.settle(gone["id"], None)
+        [line] = [each for each in cloud.image_map([image]) if (each.cell, each.tier) == ("cell2", "default")]
+        assert (line.state, line.kind) == ("evicted", "download")
+
+
+def test_what_a_cell_cannot_do_is_told_and_the_next_source_is_made(sourced, site, make_image):
+    image = make_image(disk_format="iso")
+    world = sourced("glance,snapshot")
+    with world.cloud("admin") as cloud:
+        [done] = cloud.warm(image, ["cell2"])
+        assert (done.state, done.kind) == ("made", "snapshot")
+    world.write_config(sources="glance")
+    other = make_image(disk_format="iso")
+    with world.cloud("admin") as cloud:
+        [done] = cloud.warm(other, ["cell2"])
+        assert done.state == "failed"
+        assert "only raw images" in done.why
+        assert cloud.parts.journal.opened() == []
+
+
+def test_a_snapshot_that_somebody_removed_costs_no_boot_and_is_made_anew(world, site, make_image):
+    image = make_image()
+    with world.cloud() as cloud:
+        servers = booted(cloud, image)
+        [kept] = ours(site, image)
+        [snapshot] = snapshots(site, kept["id"])
+        site.drop_snapshot(snapshot["id"])
+        # Cinder removes a parent's volume only by copying it into all that hangs on it; so the first goes first.
+        remove(cloud, servers)
+        site.call("admin", "DELETE", f"{site.volume_url}/volumes/{kept['id']}")
+        site.settle(kept["id"], None)
+        [server] = booted(cloud, image)
+        assert root(site, server)["snapshot_id"] is None
+        [row] = book.of_image(cloud.parts.journal.database, image)
+        assert (row.state, row.reason) == ("broken", "its snapshot is gone")
+        [again] = booted(cloud, image)
+        assert root(site, again)["snapshot_id"] == snapshots(site, ours(site, image)[0]["id"])[0]["id"]
+        remove(cloud, [server, again])
+
+
+def test_a_warm_source_widens_nobodys_rights(world, site, make_image):
+    """Each boot asks Glance with its user's own token, whatever would serve it."""
+    image = make_image(user="demo", visibility="private")
+    with world.cloud("demo") as cloud:
+        [done] = cloud.warm(image, ["cell2"])
+        assert (done.state, done.kind) == ("made", "snapshot")
+    with world.cloud("other") as cloud:
+        for act in (
+            lambda: cloud.boot(request(image)),
+            lambda: cloud.warm(image),
+            lambda: cloud.image_map([image]),
+        ):
+            with pytest.raises(bfv.errors.NotFound):
+                act()
+        assert image not in {each.image_id for each in cloud.image_map()}
+    path = f"{site.image_url}/v2/images/{image}"
+    assert site.call("demo", "POST", f"{path}/actions/deactivate").status_code == 204
+    with world.cloud("demo") as cloud:
+        with pytest.raises(bfv.errors.BadRequest, match="deactivated"):
+            cloud.boot(request(image))
+        with pytest.raises(bfv.errors.BadRequest, match="deactivated"):
+            cloud.warm(image)
+    assert site.call("admin", "DELETE", path).status_code == 204
+    with world.cloud("demo") as cloud, pytest.raises(bfv.errors.NotFound):
+        cloud.boot(request(image))
+    with world.cloud("admin") as cloud:
+        cloud.image_map()
+        [row] = book.of_image(cloud.parts.journal.database, image)
+        assert (row.state, row.reason) == ("retired", "its image was deleted")
+
+
+def test_only_an_images_owner_or_an_admin_has_it_warmed(world, make_image):
+    image = make_image()
+    with world.cloud("demo") as cloud, pytest.raises(bfv.errors.NotAllowed, match="another project's"):
+        cloud.warm(image)
+
+
+def test_many_processes_make_one_source(world, site, make_image):
+    image = make_image()
+    with ThreadPoolExecutor(3) as pool:
+        told = list(pool.map(lambda _: world.run("--json", "image", "warm", image, "--cell", "cell2", "--wait",
+                                                 user="admin"), range(3)))  # fmt: skip
+    assert all('"snapshot"' in each for each in told)
+    assert len(ours(site, image)) == 1
+    shown = world.run("image", "map", image, user="admin")
+    assert "snapshot" in shown
