@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from bfv.errors import BadRequest, LeaseLost, MaybeRunning, NotAllowed, StorageError
+from bfv.errors import BadRequest, Late, LeaseLost, MaybeRunning, NotAllowed, StorageError
 from bfv.images import warm
 from bfv.images.places import Place
 from bfv.journal import DONE, Intent
@@ -121,7 +121,7 @@ def _run(parts: Parts, intent: Intent) -> None:
         warm.run(parts, intent)
     except LeaseLost:
         return
-    except MaybeRunning as error:
+    except (MaybeRunning, Late) as error:
         parts.journal.update(intent, "left open", str(error))
     finally:
         parts.journal.release(intent)

@@ -133,15 +133,16 @@ def _may_begin(job: Job, last: Intent | None) -> bool:
 
 
 def _lead(job: Job, intent: Intent) -> None:
-    """Run a warm-up within a boot; when the boot must stop, another thread goes on with it."""
+    """Run a warm-up within a boot. One that stays open is let go of: who waits for it, or comes back, takes it over."""
     try:
         warm.run(job.parts, intent, within=job)
     except (Cancelled, LeaseLost):
+        # The boot must stop, and others may wait: another thread goes on.
         job.parts.left.put(intent)
         raise
-    except MaybeRunning as error:
-        job.parts.left.put(intent)
-        raise Late(str(error)) from error
+    except (MaybeRunning, Late):
+        job.parts.journal.release(intent)
+        raise
     except StorageError:
         job.parts.journal.release(intent)
 

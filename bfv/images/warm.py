@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable
 
 from bfv import decide, outside
-from bfv.errors import BadRequest, Failed, InUse, Late, MaybeRunning, NoRoom, NotAllowed, NotFound, Refused, Unsupported
+from bfv.errors import BadRequest, Failed, InUse, Late, NoRoom, NotAllowed, NotFound, Refused, Unsupported
 from bfv.images import book, shared
 from bfv.images.places import Place
 from bfv.images.standing import Standing, locked, standing, version
@@ -52,7 +52,7 @@ def begin(parts: Parts, image_id: str, target: Target, *, again: bool = False) -
 
 
 def run(parts: Parts, intent: Intent, within: Job | None = None) -> None:
-    """Go on with a warm-up wherever it is, or with its undoing. Raises MaybeRunning, NotAllowed.
+    """Go on with a warm-up wherever it is, or with its undoing. Raises MaybeRunning, Late, NotAllowed.
 
     ``within`` is the flow that runs it: when that is told to stop, this stops where it is and stays open.
     """
@@ -61,9 +61,9 @@ def run(parts: Parts, intent: Intent, within: Job | None = None) -> None:
         try:
             job.close(DONE, _forward(job))
             return
-        except Late as error:
+        except Late:
             # It may still come, and taking it back would have to wait for it just as long.
-            raise MaybeRunning(str(error)) from error
+            raise
         except (Refused, NotFound, Failed, NoRoom) as error:
             job.turn(str(error))
     shared.release(job)

@@ -11,10 +11,14 @@ import pytest
 
 from bfv.images import book
 from tests import sites
-from tests.flows.test_kill import HOW_MUCH, _delete, _repaired, boundaries, chosen
+from tests.flows.test_kill import _delete, _repaired, boundaries, chosen
 from tests.images.conftest import snapshots, volumes
 from tests.images.test_warm import ours
 
+HOW_MUCH = [
+    pytest.param(False, id="some"),
+    pytest.param(True, id="whole", marks=[pytest.mark.full, pytest.mark.lab]),
+]
 SOURCES = ["glance", "snapshot", "cache"]
 
 
