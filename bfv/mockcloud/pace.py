@@ -59,6 +59,10 @@ class Pace:
             name: Rule(float(rule.get("seconds", 0)), int(rule.get("looks", 0))) for name, rule in rules.items()
         }
 
+    def seconds(self, what: str) -> float:
+        """Return how long a step lasts that has a rule of its own, 0 without one."""
+        return self.rules.get(what, Rule()).seconds
+
     def later(self, what: str, of: str, act: Callable[[], None], ready: Callable[[], bool] = always) -> None:
         """Leave a job."""
         rule = self.rules.get(what) or KNOWN.get(what) or self.rules.get("default", Rule())

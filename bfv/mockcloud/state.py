@@ -37,7 +37,11 @@ class Settings:
 
 @dataclass
 class Cell:
-    """A cell's storage: one Cinder backend on one Ceph. ``filling`` holds the images that are being copied in."""
+    """A cell's storage: one Cinder backend on one Ceph. ``filling`` holds the images that are being copied in.
+
+    ``cached`` is Cinder's ``image_volume_cache_enabled``; ``busy`` says until when the volume that many are cloned of
+    takes its snapshots, one after the other.
+    """
 
     name: str
     number: int
@@ -46,7 +50,9 @@ class Cell:
     cluster: Cluster
     storage: str = "up"
     full: bool = False
+    cached: bool = True
     filling: dict[str, str] = field(default_factory=dict)
+    busy: dict[str, float] = field(default_factory=dict)
 
     @property
     def backend(self) -> str:
