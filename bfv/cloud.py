@@ -11,11 +11,11 @@ from typing import Any
 
 from oslo_config import cfg
 
-from bfv import accept, dispatch, limits, lists, power, rebuild, repair, spawn, view, zones
+from bfv import accept, config, dispatch, limits, lists, power, rebuild, repair, spawn, view, zones
 from bfv.drivers.agent import Agent
 from bfv.engine import Engine, Heartbeat, InProcess
 from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused
-from bfv.images import fleet, overview
+from bfv.images import fleet, janitor, overview
 from bfv.journal import SLOTS, Intent
 from bfv.limits import Limits
 from bfv.parts import Parts, assemble
@@ -25,6 +25,8 @@ from cells.database import Database
 from cells.errors import BadCell, Exists, NotMapped
 from cells.listing import Query
 from cells.types import Server, ServerMapping
+from imagebackends.rbd import bindings
+from imagebackends.rbd.pool import Cluster
 from imagebackends.types import Attachment
 
 ATTEMPTS = 3
@@ -136,6 +138,16 @@ class Cloud:
     def image_map(self, images: Sequence[str] = (), caller: Caller | None = None) -> list[overview.Line]:
         """Return how these images, or all that the caller sees, stand in each cell. Raises NotFound, MaybeRunning."""
         return overview.overview(self.parts, caller or self._caller(), images)
+
+    def image_janitor(self, *, dry_run: bool = False) -> list[janitor.Swept]:
+        """Remove what nothing needs from the pools of the cells that have a ``ceph_conf``. Raises NotAllowed."""
+        settings = config.storage(self.parts.conf)
+        with contextlib.ExitStack() as stack:
+            found = bindings.load(settings.ceph_python) if settings.ceph else None
+            clusters = {cell: Cluster(ceph, found) for cell, ceph in settings.ceph.items() if found}
+            for each in clusters.values():
+                stack.callback(each.close)
+            return janitor.sweep(self.parts, clusters, dry_run=dry_run)
 
     def rebuild(self, server_id: str, image: str, caller: Caller | None = None) -> ServerInfo:
         """Start to write another image onto a server's root volume; all its data is lost.

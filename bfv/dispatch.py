@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bfv import delete, probe, sweep
 from bfv.errors import CellDown, LeaseLost, MaybeRunning, StorageError
-from bfv.images import warm
+from bfv.images import retire, warm
 from bfv.journal import Intent
 from bfv.parts import Parts
 from bfv.types import utcnow
@@ -19,6 +19,7 @@ FLOWS: dict[str, Callable[[Parts, Intent], None]] = {
     "probe": probe.run,
     "sweep": sweep.run,
     warm.VERB: warm.run,
+    retire.VERB: retire.run,
 }
 
 

@@ -126,6 +126,7 @@ image_sources = sa.Table(
     sa.Column("clone_seconds", sa.Float),
     sa.Column("made_at", TIME, nullable=False),
     sa.Column("used_at", TIME),
+    sa.Column("turned_at", TIME),
     sa.Column("reason", sa.Text),
     sa.Index("image_sources_image_id_idx", "image_id", "cell"),
     sa.Index("image_sources_state_idx", "state"),

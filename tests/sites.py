@@ -230,7 +230,7 @@ image_endpoint = {image_url}
 read_timeout = {read_timeout}
 [boot]
 late_answer = {late_answer}
-clock_skew = 30
+clock_skew = {clock_skew}
 volume_timeout = {volume_timeout}
 volume_timeout_per_gib = {per_gib}
 delete_timeout = {delete_timeout}
@@ -272,6 +272,7 @@ class World:
             "image_url": site.image_url,
             "service_user": "bfv",
             "late_answer": 20,
+            "clock_skew": 30,
             "volume_timeout": 120,
             "delete_timeout": 300,
             "per_gib": 20,

@@ -21,6 +21,9 @@ def add(verbs: Any) -> None:
     parser = group.add_parser("map", help="show from what the next boot of each image would come in each cell")
     parser.add_argument("image", nargs="*", help="ids or names; all that you see if there is none")
     parser.set_defaults(run=show_map)
+    parser = group.add_parser("janitor", help="remove what nothing needs from cinder's pools; needs a ceph_conf")
+    parser.add_argument("--dry-run", action="store_true", help="list what would go, and touch nothing")
+    parser.set_defaults(run=janitor)
 
 
 def warm(cloud: Cloud, args: argparse.Namespace) -> Any:
@@ -51,3 +54,14 @@ def show_map(cloud: Cloud, args: argparse.Namespace) -> Any:
         ((each.image_id, each.image, each.cell, each.tier, each.state, each.kind, f"{each.seconds:.1f}", each.used_at,
           each.why) for each in lines),
     )  # fmt: skip
+
+
+def janitor(cloud: Cloud, args: argparse.Namespace) -> Any:
+    """Remove what nothing needs."""
+    done = cloud.image_janitor(dry_run=args.dry_run)
+    if args.json:
+        return done
+    if not done:
+        return output.out.print("nothing is left behind")
+    return output.table(["CELL", "WHAT", "MIB", "STATE", "WHY"],
+                        ((each.cell, each.what, each.bytes >> 20, each.state, each.why) for each in done))  # fmt: skip

@@ -39,6 +39,8 @@ class Source:
     clone_seconds: float | None
     made_at: dt.datetime
     used_at: dt.datetime | None
+    # Since when it is not warm any more.
+    turned_at: dt.datetime | None
     reason: str | None
 
 
@@ -69,7 +71,7 @@ def add(database: Database, **columns: Any) -> None:
         if columns.get("snapshot_id") and conn.execute(sa.select(table.c.id).where(same)).first():
             return
         older = table.update().where(*mine, table.c.state == WARM)
-        conn.execute(older.values(state=RETIRED, reason="a newer one took its place"))
+        conn.execute(older.values(state=RETIRED, turned_at=utcnow(), reason="a newer one took its place"))
         conn.execute(table.insert().values(state=WARM, made_at=utcnow(), **columns))
 
     database.run(write)
@@ -77,7 +79,8 @@ def add(database: Database, **columns: Any) -> None:
 
 def turn(database: Database, ids: Collection[int], state: str, reason: str) -> None:
     """Put warm sources into another state."""
-    query = table.update().where(table.c.id.in_(ids), table.c.state == WARM).values(state=state, reason=reason)
+    query = table.update().where(table.c.id.in_(ids), table.c.state == WARM)
+    query = query.values(state=state, reason=reason, turned_at=utcnow())
     database.run(lambda conn: conn.execute(query))
 
 

@@ -54,6 +54,6 @@ def fill(cloud: "Cloud", cell: Cell, image: Image, first: Volume) -> None:
         source_volid=first.id,
     )
     cloud.volumes[made.id] = made
-    snapshot = pool.images[f"volume-{first.id}"].snapshot(f"volume-{made.id}.clone_snap")
+    snapshot = pool.images[f"volume-{first.id}"].snapshot(f"volume-{made.id}.clone_snap", protected=True)
     pool.clone(snapshot, f"volume-{made.id}").resize(made.size * GIB)
     cloud.cache.append(CacheEntry(cell.backend, image.id, image.updated_at, made.id))

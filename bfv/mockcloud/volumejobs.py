@@ -172,11 +172,11 @@ def _parent(cloud: "Cloud", cell: Cell, volume: Volume, image: Image | None) -> 
         source = pool.images[name(cloud.snapshots[volume.snapshot_id].volume_id)]
         return source.find(f"snapshot-{volume.snapshot_id}")
     if volume.source_volid:
-        return pool.images[name(volume.source_volid)].snapshot(f"{name(volume.id)}.clone_snap")
+        return pool.images[name(volume.source_volid)].snapshot(f"{name(volume.id)}.clone_snap", protected=True)
     if image is not None and cloneable(image, cell):
         return cell.cluster.pools["images"].images[image.id].find("snap")
     if image is not None and (entry := cache.find(cloud, cell, image)):
-        return pool.images[name(entry.volume_id)].snapshot(f"{name(volume.id)}.clone_snap")
+        return pool.images[name(entry.volume_id)].snapshot(f"{name(volume.id)}.clone_snap", protected=True)
     return None
 
 

@@ -6,16 +6,38 @@ import os
 
 import pytest
 
+from imagebackends.rbd import bindings
+from imagebackends.rbd.pool import Cluster
+from imagebackends.types import Ceph
 from tests import sites
 
 
 @pytest.fixture(scope="session", params=["mock", pytest.param("lab", marks=pytest.mark.lab)])
-def site(request):
+def place(request):
+    """Return a site, the bindings of its Ceph, and its cells' clusters."""
     if request.param == "lab":
-        yield sites.lab()
+        env = sites.lab_environment()
+        ceph = {cell: Ceph(env[f"LAB_{cell.upper()}_CEPH_CONF"], "cinder") for cell in ("cell1", "cell2")}
+        yield sites.lab(), bindings.load(), ceph
         return
-    with sites.mock() as site:
-        yield site
+    from bfv.mockcloud import start
+    from bfv.mockcloud.librbd import Bindings
+
+    with start() as server:
+        yield sites.mock_of(server), Bindings(server.cloud), {cell: Ceph(cell) for cell in ("cell1", "cell2")}
+
+
+@pytest.fixture(scope="session")
+def site(place):
+    return place[0]
+
+
+@pytest.fixture
+def cluster(place):
+    """A client of the second cell's Ceph."""
+    found = Cluster(place[2]["cell2"], place[1])
+    yield found
+    found.close()
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ def source(kind="snapshot", **changes):
     values = {
         "id": 1, "image_id": "i", "cell": "cell1", "tier": "default", "kind": kind, "state": "warm",
         "version": fingerprint(IMAGE) if kind == "snapshot" else IMAGE.updated_at, "bytes": 100, "volume_id": "v",
-        "snapshot_id": "s", "made_seconds": 7.0, "clone_seconds": 0.5, "made_at": NOW, "used_at": None, "reason": None,
+        "snapshot_id": "s", "made_seconds": 7.0, "clone_seconds": 0.5, "made_at": NOW, "used_at": None,
+        "turned_at": None, "reason": None,
     }  # fmt: skip
     return Source(**values | changes)
 
