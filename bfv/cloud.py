@@ -5,17 +5,19 @@ import contextlib
 import dataclasses
 import queue
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from oslo_config import cfg
 
 from bfv import accept, config, dispatch, limits, lists, power, rebuild, repair, spawn, view, zones
+from bfv.check import Line
 from bfv.drivers.agent import Agent
 from bfv.engine import Engine, Heartbeat, InProcess
 from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused
-from bfv.images import fleet, janitor, overview
+from bfv.images import check as image_check
+from bfv.images import fleet, janitor, keep, overview
 from bfv.journal import SLOTS, Intent
 from bfv.limits import Limits
 from bfv.parts import Parts, assemble
@@ -139,15 +141,34 @@ class Cloud:
         """Return how these images, or all that the caller sees, stand in each cell. Raises NotFound, MaybeRunning."""
         return overview.overview(self.parts, caller or self._caller(), images)
 
+    def image_plan(self) -> list[keep.Planned]:
+        """Return what the rules for images that are kept warm name, and what is missing. Raises NotAllowed."""
+        return keep.plan(self.parts)
+
+    def keep_images(self) -> list[fleet.Warmed]:
+        """Warm what is missing of these, and return what came of it. Raises NotAllowed, MaybeRunning."""
+        return keep.keep(self.parts)
+
+    def image_check(self, projects: Sequence[str] = ()) -> list[Line]:
+        """Return what each source of images needs of the operator, a line for each thing."""
+        with self._clusters() as clusters:
+            return image_check.check(self.parts, clusters, projects)
+
     def image_janitor(self, *, dry_run: bool = False) -> list[janitor.Swept]:
         """Remove what nothing needs from the pools of the cells that have a ``ceph_conf``. Raises NotAllowed."""
+        with self._clusters() as clusters:
+            return janitor.sweep(self.parts, clusters, dry_run=dry_run)
+
+    @contextlib.contextmanager
+    def _clusters(self) -> Iterator[dict[str, Cluster]]:
+        """Connect to the clusters of those cells that name one."""
         settings = config.storage(self.parts.conf)
         with contextlib.ExitStack() as stack:
             found = bindings.load(settings.ceph_python) if settings.ceph else None
             clusters = {cell: Cluster(ceph, found) for cell, ceph in settings.ceph.items() if found}
             for each in clusters.values():
                 stack.callback(each.close)
-            return janitor.sweep(self.parts, clusters, dry_run=dry_run)
+            yield clusters
 
     def rebuild(self, server_id: str, image: str, caller: Caller | None = None) -> ServerInfo:
         """Start to write another image onto a server's root volume; all its data is lost.

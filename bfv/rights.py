@@ -108,6 +108,10 @@ class Rights:
             self._roles = tuple(self._token(self.service(), "in its own project").role_names)
         return self._roles
 
+    def roles_in(self, project_id: str) -> tuple[str, ...]:
+        """Return the roles of the service user in a project. Raises NotAllowed if it has none."""
+        return tuple(self._token(self.scoped(project_id), f"in project {project_id}").role_names)
+
     def service(self) -> BaseAuthPlugin:
         """Return the service user in its own project. Raises BadConfig without a [service_user]."""
         with self._lock:

@@ -237,6 +237,7 @@ delete_timeout = {delete_timeout}
 [images]
 warm_on_boot = {warm_on_boot}
 sources = {sources}
+keep = {keep}
 [engine]
 ask_again = 0.2
 give_up = {give_up}
@@ -281,6 +282,7 @@ class World:
             # What is not about images is not to leave sources of them behind.
             "cells": "cell1,cell2",
             "warm_on_boot": False,
+            "keep": "",
             "sources": "glance,snapshot,cache",
             **settings,
         }

@@ -49,6 +49,10 @@ RULES: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
     ("limits:other_project", ADMIN, "Show those of another project.", (("GET", "/limits?tenant_id={project_id}"),)),
     ("extensions", ANYBODY, "List and show extensions.", (("GET", "/extensions"),)),
     ("os-availability-zone:list", ANYBODY, "List availability zones.", (("GET", "/os-availability-zone"),)),
+    ("os-image-sources:index", READER, "Show how the images that one sees stand in each cell.",
+     (("GET", "/os-image-sources"),)),
+    ("os-image-sources:warm", MEMBER, "Have an image of one's own warmed in cells; an admin any.",
+     (("POST", "/os-image-sources"),)),
     ("os-server-external-events:create", SERVICE, "Tell of events of other services.",
      (("POST", "/os-server-external-events"),)),
 )  # fmt: skip

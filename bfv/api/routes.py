@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API as data: each call with its policy, its schemas and its microversions."""
 
-from bfv.api import about, events, flavors, schemas, servers
+from bfv.api import about, events, flavors, images, schemas, servers
 from bfv.api.call import Route
 
 SERVER, FLAVOR = "/servers/{server_id}", "/flavors/{flavor_id}"
@@ -26,6 +26,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/limits", about.limits, "limits", query=schemas.limits_query),
     Route("GET", "/os-availability-zone", about.zones, "os-availability-zone:list", query=schemas.no_query),
     Route("GET", "/extensions", about.extensions, "extensions", query=schemas.no_query),
+    Route("GET", "/os-image-sources", images.index, "os-image-sources:index", query=schemas.images_query),
+    Route("POST", "/os-image-sources", images.warm, "os-image-sources:warm", code=202, body=schemas.warm),
     Route("POST", "/os-server-external-events", events.create, "os-server-external-events:create",
           body=schemas.external_events),
 )  # fmt: skip

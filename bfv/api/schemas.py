@@ -112,6 +112,13 @@ def reboot(_version: int) -> Json:
     return _object(("reboot",), reboot=_object(("type",), type=kind))
 
 
+def warm(_version: int) -> Json:
+    """Return what POST /os-image-sources takes."""
+    words = {"type": "string", "minLength": 1, "maxLength": 255}
+    cells = {"type": "array", "items": words, "minItems": 1, "maxItems": 1000}
+    return _object(("warm",), warm=_object(("image",), image=words, cells=cells))
+
+
 def external_events(version: int) -> Json:
     """Return what POST /os-server-external-events takes."""
     names = ["network-changed", "network-vif-plugged", "network-vif-unplugged", "network-vif-deleted"]
@@ -169,4 +176,5 @@ flavors_query = _query(
     sort_dir={"type": "string", "enum": ["asc", "desc"]},
     **PAGE,
 )  # fmt: skip
+images_query = _query(image=TEXT)
 limits_query = _query(reserved=TEXT, tenant_id=TEXT)

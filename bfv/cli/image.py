@@ -5,6 +5,7 @@ import argparse
 from typing import Any
 
 from bfv.cli import output
+from bfv.cli.admin import tell
 from bfv.cloud import Cloud
 from bfv.images.fleet import Warmed
 
@@ -21,6 +22,13 @@ def add(verbs: Any) -> None:
     parser = group.add_parser("map", help="show from what the next boot of each image would come in each cell")
     parser.add_argument("image", nargs="*", help="ids or names; all that you see if there is none")
     parser.set_defaults(run=show_map)
+    parser = group.add_parser("check", help="prove what each source of images needs, a line for each thing")
+    parser.add_argument("--project", action="append", default=[], metavar="ID",
+                        help="project into which shared snapshots are to be cloned; repeatable")  # fmt: skip
+    parser.set_defaults(run=check)
+    parser = group.add_parser("plan", help="show what [images] keep names, what is missing and the bytes")
+    parser.add_argument("--run", dest="now", action="store_true", help="warm what is missing")
+    parser.set_defaults(run=plan)
     parser = group.add_parser("janitor", help="remove what nothing needs from cinder's pools; needs a ceph_conf")
     parser.add_argument("--dry-run", action="store_true", help="list what would go, and touch nothing")
     parser.set_defaults(run=janitor)
@@ -30,10 +38,14 @@ def warm(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Warm an image."""
     with output.err.status(f"image {args.image}") as line:
 
-        def tell(now: Warmed) -> None:
+        def tell_now(now: Warmed) -> None:
             line.update(f"image {args.image}: {now.state} in cell {now.cell}")
 
-        done = cloud.warm(args.image, args.cell, tiers=args.tier or ("default",), wait=args.wait, progress=tell)
+        done = cloud.warm(args.image, args.cell, tiers=args.tier or ("default",), wait=args.wait, progress=tell_now)
+    return _told(done, args)
+
+
+def _told(done: list[Warmed], args: argparse.Namespace) -> Any:
     args.failed = any(each.state == "failed" for each in done)
     if args.json:
         return done
@@ -65,3 +77,21 @@ def janitor(cloud: Cloud, args: argparse.Namespace) -> Any:
         return output.out.print("nothing is left behind")
     return output.table(["CELL", "WHAT", "MIB", "STATE", "WHY"],
                         ((each.cell, each.what, each.bytes >> 20, each.state, each.why) for each in done))  # fmt: skip
+
+
+def check(cloud: Cloud, args: argparse.Namespace) -> Any:
+    """Prove what each source needs."""
+    return tell(cloud.image_check(args.project), args)
+
+
+def plan(cloud: Cloud, args: argparse.Namespace) -> Any:
+    """Show what is kept warm, or do what is missing."""
+    if args.now:
+        return _told(cloud.keep_images(), args)
+    found = cloud.image_plan()
+    if args.json:
+        return found
+    output.table(["IMAGE", "NAME", "CELL", "STATE", "SOURCE", "MIB"],
+                 ((each.image_id, each.image, each.cell, each.state, each.kind, each.bytes >> 20) for each in found),
+                 )  # fmt: skip
+    return output.out.print(f"{sum(each.bytes for each in found) >> 20} MiB to be copied")
