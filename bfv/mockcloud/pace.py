@@ -21,7 +21,7 @@ def always() -> bool:
 
 @dataclass
 class Job:
-    """A change to come: ``what`` names the step, ``of`` the thing, ``ready`` may hold it up for longer."""
+    """A change to come: ``what`` names the step, ``of`` the thing, ``ready`` may hold it up for longer, as it has."""
 
     what: str
     of: str
@@ -29,6 +29,7 @@ class Job:
     due: float
     looks: int = 0
     ready: Callable[[], bool] = always
+    held: bool = False
     number: int = field(default_factory=lambda: next(_numbers))
 
 
@@ -83,12 +84,19 @@ class Pace:
         return any(job.of == of for job in self.jobs)
 
     def run(self) -> None:
-        """Do what is due, in the order in which it was."""
+        """Do what is due, in the order in which it was; what another job held up, right after that."""
+        last = 0.0
         while due := [job for job in self.jobs if self._is_due(job)]:
-            job = min(due, key=lambda job: (job.due, job.number))
+            job = min(due, key=lambda job: (max(job.due, last) if job.held else job.due, job.number))
             self.jobs.remove(job)
-            with self._clock.at(min(job.due, self._clock.seconds())):
+            last = min(max(job.due, last) if job.held else job.due, self._clock.seconds())
+            with self._clock.at(last):
                 job.act()
 
     def _is_due(self, job: Job) -> bool:
-        return job.due <= self._clock.seconds() and job.looks <= 0 and job.ready()
+        if job.due > self._clock.seconds() or job.looks > 0:
+            return False
+        if job.ready():
+            return True
+        job.held = True
+        return False

@@ -107,12 +107,14 @@ def cloneable(image: Image, cell: Cell) -> bool:
 def _free(cloud: "Cloud", cell: Cell, volume: Volume) -> bool:
     """Wait for a Ceph that hangs, and for the volume that fills a cache with the same image.
 
-    The lock is of the image alone, so cells of one Cinder wait for each other, hits too
+    The lock is of the image alone, so cells that share it wait for each other, hits too
     (``cinder/volume/flows/manager/create_volume.py:_prepare_image_cache_entry``); without a cache there is none, nor
     for what is cloned from Glance.
     """
     image = _image(cloud, volume)
-    cells = () if image is None or cloneable(image, cell) or not cell.cached else cloud.cells.values()
+    if image is None or cloneable(image, cell) or not cell.cached:
+        return up(cell)
+    cells = cloud.cells.values() if cloud.settings.shared_lock else (cell,)
     return up(cell) and all(each.filling.get(volume.image_id or "", volume.id) == volume.id for each in cells)
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import bfv
+from bfv import mockcloud
 from bfv.images import book
 from tests import sites
 from tests.images.conftest import snapshots, volumes
@@ -198,3 +199,21 @@ def test_many_processes_make_one_source(world, site, make_image):
     assert len(ours(site, image)) == 1
     shown = world.run("image", "map", image, user="admin")
     assert "snapshot" in shown
+
+
+@pytest.mark.parametrize("how", ["no cache", "shared lock"])
+def test_a_storm_on_a_cold_cell_is_one_download_however_cinder_is_set_up(how, tmp_path):
+    """Only on the mocked cloud: the real one is set up as it is."""
+    settings = mockcloud.Settings(("cell1", "cell2"), glance_stores=("cell1",), shared_lock=how == "shared lock")
+    with mockcloud.start(settings) as server:
+        site = sites.mock_of(server)
+        cell = server.cloud.cells["cell2"]
+        cell.cached = how != "no cache"
+        server.cloud.pace.set({"downloading": {"seconds": 1}, "cloning": {"seconds": 0.2}})
+        image = site.upload(b"x" * (4 << 20))
+        with sites.World(site, tmp_path, sources="snapshot", warm_on_boot=True).cloud() as cloud:
+            servers = booted(cloud, image, 8)
+            flat = [each.name for each in cell.cluster.pools["volumes"].images.values() if each.parent is None]
+            [kept] = ours(site, image)
+            assert flat == [f"volume-{kept['id']}"]
+            remove(cloud, servers)
