@@ -127,9 +127,15 @@ def _joined(job: Job, image: Image, spec: DiskSpec) -> Standing | None:
 
 
 def _may_begin(job: Job, last: Intent | None) -> bool:
+    """Say whether a boot may begin a warm-up: not for a project into which nothing shared can be cloned."""
     if not job.parts.conf.images.warm_on_boot:
         return False
-    return last is None or last.phase != FAILED or last.closed_at is None or utcnow() - last.closed_at > RETRY
+    if last is not None and last.phase == FAILED and last.closed_at and utcnow() - last.closed_at < RETRY:
+        return False
+    try:
+        return "admin" in job.parts.rights.roles_in(job.intent.project_id)
+    except StorageError:
+        return False
 
 
 def _lead(job: Job, intent: Intent) -> None:

@@ -122,8 +122,14 @@ def test_a_boot_that_is_deleted_while_it_warms_leaves_the_warm_up_to_others(site
 
 
 def test_without_rights_in_the_project_boots_go_cinders_own_way(site, world, make_image):
-    """The service user has no role in that project, so nothing of its own can be cloned into it."""
+    """The service user has no role in that project, so nothing of its own can be cloned into it, nor is it made."""
     image = make_image()
+    with world.cloud("noservice") as cloud:
+        [server] = booted(cloud, image)
+        assert book.of_image(cloud.parts.journal.database, image) == []
+        remove(cloud, [server])
+    with world.cloud("admin") as cloud:
+        cloud.warm(image, ["cell2"])
     with world.cloud("noservice") as cloud:
         [server] = booted(cloud, image)
         assert root(site, server)["snapshot_id"] is None

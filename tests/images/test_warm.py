@@ -8,6 +8,7 @@ import pytest
 import bfv
 from bfv import mockcloud
 from bfv.images import book
+from bfv.images.standing import fingerprint
 from tests import sites
 from tests.images.conftest import snapshots, volumes
 
@@ -217,3 +218,25 @@ def test_a_storm_on_a_cold_cell_is_one_download_however_cinder_is_set_up(how, tm
             [kept] = ours(site, image)
             assert flat == [f"volume-{kept['id']}"]
             remove(cloud, servers)
+
+
+def test_a_cell_where_the_image_is_warm_comes_before_one_that_would_take_long(world, make_image):
+    image = make_image(disk_format="iso")
+    with world.cloud() as cloud:
+        database, seen = cloud.parts.journal.database, cloud.parts.images.find(cloud.parts.rights.image(
+            cloud._caller()), image)  # fmt: skip
+        assert cloud.decide(bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME)).cells[0] == "cell1"
+        common = {"image_id": image, "tier": "default", "kind": "snapshot", "version": fingerprint(seen), "bytes": 1}
+        for cell in ("cell1", "cell2"):
+            book.add(database, **common, cell=cell, volume_id=cell, snapshot_id=cell, made_seconds=30.0)
+        [first, _] = book.of_image(database, image)
+        book.turn(database, [first.id], book.BROKEN, "a test says so")
+
+        decision = cloud.decide(bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME))
+
+        assert decision.cells == ("cell2", "cell1")
+        assert decision.sources == {
+            "cell1": "evicted: download, about 30 s",
+            "cell2": "warm: snapshot, about 1 s",
+        }
+        assert "about 30 s to boot" in decision.cell_why["cell1"]
