@@ -80,6 +80,8 @@ class Bench:
 
     def __init__(self, site, home, count, rounds):
         self.site, self.count, self.rounds = site, count, rounds
+        # What was measured so far: of a run that is interrupted this is told.
+        self.rows = []
         self.ours, self.plain = (self._world(Path(home), name, on) for name, on in (("ours", True), ("plain", False)))
         self.user = self._client(site.auth("demo"))
 
@@ -102,13 +104,14 @@ class Bench:
         forget(self.site, image)
 
     def pairs(self, name, one, other, most):
-        """Measure both in turn and return their row; the first pair warms up."""
+        """Measure both in turn and keep their row; the first pair warms up."""
         mine, theirs = [], []
         for number in range(self.rounds + 1):
             turns = [lambda: mine.append(one()), lambda: theirs.append(other())]
             for turn in turns if number % 2 else reversed(turns):
                 turn()
-        return report.pairs(name, "s", mine[1:], theirs[1:], most)
+            print(f"{name}: {mine[-1]:.2f} s beside {theirs[-1]:.2f} s", file=sys.stderr, flush=True)
+        self.rows.append(report.pairs(name, "s", mine[1:], theirs[1:], most))
 
     def warm(self, most):
         """Compare storms on a warm image: from our snapshot beside hits of cinder's cache, volumes and whole boots."""
@@ -121,22 +124,19 @@ class Bench:
             service = self._client(cloud.parts.rights.scoped(project))
             storm(self.user, 1, imageRef=image)
             firsts, laters = [], []
-            rows = [
-                self.pairs(f"{count} volumes, our snapshot beside cinder's cache",
-                           lambda: storm(service, count, snapshot_id=row.snapshot_id)[-1],
-                           lambda: storm(self.user, count, imageRef=image)[-1], most),
-                self.pairs(f"{count} whole boots, the same",
-                           lambda: boots(mine, image, count), lambda: boots(theirs, image, count), most),
-            ]  # fmt: skip
+            self.pairs(f"{count} volumes, our snapshot beside cinder's cache",
+                       lambda: storm(service, count, snapshot_id=row.snapshot_id)[-1],
+                       lambda: storm(self.user, count, imageRef=image)[-1], most)  # fmt: skip
+            self.pairs(f"{count} whole boots, the same",
+                       lambda: boots(mine, image, count), lambda: boots(theirs, image, count), most)  # fmt: skip
             for _ in range(self.rounds):
                 fresh = self.image(16)
                 cloud.warm(fresh, [CELL])
                 firsts.append(boots(mine, fresh, 1))
                 laters.append(boots(mine, fresh, 1))
                 self.drop(fresh)
-            rows.append(report.pairs("the first boot after a warm-up beside the next", "s", firsts, laters, 1.2))
+            self.rows.append(report.pairs("the first boot after a warm-up beside the next", "s", firsts, laters, 1.2))
         self.drop(image)
-        return rows
 
     def cold(self):
         """Compare storms on a cold cell: our boots, which make one source, beside plain creates."""
@@ -158,8 +158,8 @@ class Bench:
             self.drop(image)
             return seconds
 
-        row = self.pairs(f"{self.count} boots on a cold cell beside plain creates", one, other, 1.05)
-        return [row, report.most("downloads of such a storm of ours", "", statistics.mean(downloads), 1)]
+        self.pairs(f"{self.count} boots on a cold cell beside plain creates", one, other, 1.05)
+        self.rows.append(report.most("downloads of such a storm of ours", "", statistics.mean(downloads), 1))
 
     def downloads(self, image):
         if self.site.control_url is None:
@@ -207,10 +207,13 @@ def main():
             site = cloud.site
         stack.enter_context(monitors(args.slow_monitors))
         bench = Bench(site, home, args.storm, args.rounds)
-        rows = bench.warm(1 / 3 if args.slow_monitors or not args.lab else 1 / 1.3) if args.only != "cold" else []
-        rows += bench.cold() if args.only != "warm" else []
+        with contextlib.suppress(KeyboardInterrupt):
+            if args.only != "cold":
+                bench.warm(round(1 / 3 if args.slow_monitors or not args.lab else 1 / 1.3, 3))
+            if args.only != "warm":
+                bench.cold()
     name = "cache_lab" if args.lab else "cache"
-    report.write(f"{name}{'_slow' if args.slow_monitors else ''}", rows)
+    report.write(f"{name}{'_slow' if args.slow_monitors else ''}", bench.rows)
 
 
 if __name__ == "__main__":
