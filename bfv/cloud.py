@@ -137,9 +137,14 @@ class Cloud:
                 self.engine.submit(intent.id, f"{intent.verb} {intent.cell}")
         return [told for told, _ in started]
 
-    def image_map(self, images: Sequence[str] = (), caller: Caller | None = None) -> list[overview.Line]:
-        """Return how these images, or all that the caller sees, stand in each cell. Raises NotFound, MaybeRunning."""
-        return overview.overview(self.parts, caller or self._caller(), images)
+    def image_map(self, images: Sequence[str] = (), caller: Caller | None = None, *,
+                  count: bool = False) -> list[overview.Line]:  # fmt: skip
+        """Return how these images, or all that the caller sees, stand in each cell. Raises NotFound, MaybeRunning.
+
+        With ``count`` the Ceph of each cell that has a ``ceph_conf`` is asked for clones and snapshots.
+        """
+        with self._clusters(count) as clusters:
+            return overview.overview(self.parts, caller or self._caller(), images, clusters)
 
     def image_plan(self) -> list[keep.Planned]:
         """Return what the rules for images that are kept warm name, and what is missing. Raises NotAllowed."""
@@ -160,11 +165,11 @@ class Cloud:
             return janitor.sweep(self.parts, clusters, dry_run=dry_run)
 
     @contextlib.contextmanager
-    def _clusters(self) -> Iterator[dict[str, Cluster]]:
-        """Connect to the clusters of those cells that name one."""
+    def _clusters(self, wanted: bool = True) -> Iterator[dict[str, Cluster]]:
+        """Connect to the clusters of those cells that name one, if that is wanted at all."""
         settings = config.storage(self.parts.conf)
         with contextlib.ExitStack() as stack:
-            found = bindings.load(settings.ceph_python) if settings.ceph else None
+            found = bindings.load(settings.ceph_python) if settings.ceph and wanted else None
             clusters = {cell: Cluster(ceph, found) for cell, ceph in settings.ceph.items() if found}
             for each in clusters.values():
                 stack.callback(each.close)

@@ -21,6 +21,7 @@ def add(verbs: Any) -> None:
     parser.set_defaults(run=warm)
     parser = group.add_parser("map", help="show from what the next boot of each image would come in each cell")
     parser.add_argument("image", nargs="*", help="ids or names; all that you see if there is none")
+    parser.add_argument("--count", action="store_true", help="also count clones and snapshots; needs a ceph_conf")
     parser.set_defaults(run=show_map)
     parser = group.add_parser("check", help="prove what each source of images needs, a line for each thing")
     parser.add_argument("--project", action="append", default=[], metavar="ID",
@@ -58,13 +59,14 @@ def _told(done: list[Warmed], args: argparse.Namespace) -> Any:
 
 def show_map(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Show the map."""
-    lines = cloud.image_map(args.image)
+    lines = cloud.image_map(args.image, count=args.count)
     if args.json:
         return lines
     return output.table(
-        ["IMAGE", "NAME", "CELL", "TIER", "STATE", "SOURCE", "SECONDS", "LAST USED", "WHY"],
+        ["IMAGE", "NAME", "CELL", "TIER", "STATE", "SOURCE", "SECONDS", "LAST USED", "CLONES", "SNAPSHOTS",
+         "WHY"],
         ((each.image_id, each.image, each.cell, each.tier, each.state, each.kind, f"{each.seconds:.1f}", each.used_at,
-          each.why) for each in lines),
+          each.clones, each.snapshots, each.why) for each in lines),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ What is written is checked here: a snapshot that somebody removed is broken from
 gone is retired. What cinder's own cache holds is told by the names of its volumes, to admins alone.
 """
 
+import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,19 @@ from bfv.images.standing import Standing, standing
 from bfv.parts import Parts
 from bfv.types import Caller, new_request_id
 from imagebackends.backend import Warms
+from imagebackends.rbd.pool import Cluster, Pool
+from imagebackends.rbd.remains import SNAPSHOT
 from imagebackends.survey import Cached
 from imagebackends.types import Access, Image, Target
 
 
 @dataclass(frozen=True)
 class Line:
-    """An image in a place; ``seconds`` that the next boot's volume will take, ``bytes`` of the image."""
+    """An image in a place; ``seconds`` that the next boot's volume will take, ``bytes`` of the image.
+
+    Ceph tells, where it is configured, the ``clones`` of the volume that is the source, and the ``snapshots`` on it
+    that cinder took for clones, of those that are gone too. None: not known.
+    """
 
     image_id: str
     image: str
@@ -36,9 +43,13 @@ class Line:
     made_at: dt.datetime | None = None
     used_at: dt.datetime | None = None
     why: str = ""
+    clones: int | None = None
+    snapshots: int | None = None
 
 
-def overview(parts: Parts, caller: Caller, wanted: Sequence[str] = ()) -> list[Line]:
+def overview(
+    parts: Parts, caller: Caller, wanted: Sequence[str] = (), clusters: Mapping[str, Cluster] | None = None
+) -> list[Line]:
     """Return a line for each image that the caller sees, or that is wanted by id or name, in each place.
 
     Raises NotFound, BadRequest, MaybeRunning.
@@ -55,7 +66,12 @@ def overview(parts: Parts, caller: Caller, wanted: Sequence[str] = ()) -> list[L
             now = seen(image, target, place, sources, cached)
             if warm.key(image.id, target) in running:
                 now = Standing("warming", now.kind, now.seconds, now.source)
-            lines.append(_line(image, target, now))
+            line = _line(image, target, now)
+            if now.is_warm and place and place.pool and target.cell in (clusters or {}):
+                volume = now.source.volume_id if now.source else None
+                volume = volume or _cached_volume(image, target, cached)
+                line = _counted(line, (clusters or {})[target.cell].pool(place.pool), volume)
+            lines.append(line)
     return lines
 
 
@@ -76,6 +92,24 @@ def seen(
     if mine[-1].created_at.isoformat() < image.updated_at.rstrip("Z"):
         return Standing("stale", "download", now.seconds, None, "the image was changed after cinder cached it")
     return Standing(WARM, "cache", 1.0, None, "filled by cinder itself")
+
+
+def _cached_volume(image: Image, target: Target, cached: Mapping[str, Sequence[Cached]]) -> str | None:
+    mine = [each.volume_id for each in cached.get(target.backend or "", ()) if each.image_id == image.id]
+    return mine[-1] if mine else None
+
+
+def _counted(line: Line, pool: Pool, volume_id: str | None) -> Line:
+    """Return a line with what Ceph tells of the volume that is its source."""
+    name = f"volume-{volume_id}"
+    try:
+        seen = pool.find(name) if volume_id and line.kind != "glance" else None
+        if seen is None:
+            return line
+        taken = sum(SNAPSHOT.fullmatch(each.name) is not None for each in seen.snapshots)
+        return dataclasses.replace(line, clones=len(pool.children(name)), snapshots=taken)
+    except StorageError:
+        return line
 
 
 def check(parts: Parts) -> None:

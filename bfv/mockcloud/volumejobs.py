@@ -246,7 +246,8 @@ def wipe(cluster: Cluster, image_name: str) -> None:
     image = pool.images.get(image_name)
     if image is None:
         return
-    if any(each.name.endswith(".clone_snap") for each in image.snapshots):
+    # In the trash a snapshot has another name.
+    if any(each.name.endswith(".clone_snap") and not each.trashed for each in image.snapshots):
         pool.rename(image_name, f"{image_name}.deleted")
         return
     for snapshot in list(image.snapshots):

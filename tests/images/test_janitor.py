@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bfv.images import book, janitor
+from bfv.images import book, janitor, overview
 from imagebackends.rbd import remains
 from tests import sites
 from tests.images.conftest import snapshots, volumes
@@ -44,6 +44,11 @@ def test_remains_of_cinders_cache_go_and_its_clones_live_on(world, site, make_im
     names = pool.names()
     assert f"volume-{first}.deleted" in names
     dead = [f"volumes/volume-{cached}@volume-{each}.clone_snap" for each in clones[1:]]
+
+    with world.cloud("admin") as cloud:
+        found = overview.overview(cloud.parts, cloud._caller(), [image], {"cell2": cluster})
+        [line] = [each for each in found if (each.cell, each.tier) == ("cell2", "default")]
+        assert (line.state, line.kind, line.clones, line.snapshots) == ("warm", "cache", 1, 3)
 
     listed = swept(world, cluster, dry_run=True)
 
@@ -87,6 +92,29 @@ def test_a_snapshot_whose_clone_is_being_made_stays(site, make_image, pool):
 
     pool.drop_snapshot(f"volume-{volume}", f"volume-{making}.clone_snap")
     delete(site, volume)
+
+
+def test_cinder_asked_too_soon_copies_a_source_into_all_its_clones(site, make_image, pool):
+    """Why a retired source is kept: the driver flattens what descends from a volume that it is told to remove."""
+    source = create(site, make_image(disk_format="iso"))
+    snapshot = site.snapshot(source, user="admin")
+    body = {"size": 1, "name": sites.NAME, "snapshot_id": snapshot}
+    made = site.call("admin", "POST", f"{site.volume_url}/volumes", json={"volume": body}).json()["volume"]["id"]
+    site.settle(made, "available")
+    for each in pool.look(f"volume-{source}").snapshots:
+        # Cinder's own cache has cloned it as well, and would have it renamed and kept.
+        if each.name.endswith(".clone_snap"):
+            pool.drop_snapshot(f"volume-{source}", each.name)
+    site.drop_snapshot(snapshot)
+    assert pool.look(f"volume-{made}").parent.image == f"volume-{source}"
+    before = pool.read(f"volume-{made}", 0, 1 << 20)
+
+    delete(site, source)
+
+    clone = pool.look(f"volume-{made}")
+    assert clone.parent is None
+    assert pool.read(f"volume-{made}", 0, 1 << 20) == before
+    delete(site, made)
 
 
 def test_a_retired_source_is_kept_until_nothing_descends_from_it(site, tmp_path, make_image, cluster):
