@@ -6,7 +6,7 @@ from it) or ``broken`` (somebody removed it). Who runs the one warm-up of its ke
 """
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from bfv.types import utcnow
 from cells.database import Database
 
 WARM, RETIRED, BROKEN = "warm", "retired", "broken"
+# So many times in a day the same image was put into cinder's cache of a cell: cinder evicts it each time.
+THRASH, DAY = 3, dt.timedelta(days=1)
 # How much one boot's time weighs in the mean, and how often it is written.
 WEIGHT, OFTEN = 0.3, dt.timedelta(seconds=10)
 
@@ -60,6 +62,13 @@ def all_of(database: Database, *states: str) -> list[Source]:
         return [
             Source(**row._mapping) for row in conn.execute(query.where(table.c.state.in_(states)) if states else query)
         ]
+
+
+def thrashes(sources: Iterable[Source], cell: str, tier: str) -> bool:
+    """Say whether cinder's cache of a place does not keep an image: whoever warms it again only fights cinder."""
+    young = [each.version for each in sources if (each.cell, each.tier, each.kind) == (cell, tier, "cache")
+             and utcnow() - each.made_at < DAY]  # fmt: skip
+    return any(young.count(version) >= THRASH for version in young)
 
 
 def add(database: Database, **columns: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from bfv.check import Line
 from bfv.errors import NotAllowed, StorageError
+from bfv.images import book
 from bfv.images.warm import NEEDS_ADMIN
 from bfv.parts import Parts
 from bfv.types import new_request_id
@@ -40,7 +41,20 @@ def check(parts: Parts, clusters: Mapping[str, Cluster], projects: Sequence[str]
                 lines.append(Line("unknown", f"{what}: Ceph", "no ceph_conf: what descends from what is not known, so "
                                   "retired sources and cinder's remains are kept",
                                   f"set ceph_conf and ceph_user in [cell:{target.cell}]"))  # fmt: skip
+    for image_id, cell in sorted(_thrashed(parts)):
+        lines.append(Line("bad", f"cell {cell}: image-volume cache", f"evicts image {image_id} again and again",
+                          "raise image_volume_cache_max_size_gb and _max_count; rules leave it alone"))  # fmt: skip
     return [*lines, *(_project(parts, each) for each in projects)]
+
+
+def _thrashed(parts: Parts) -> set[tuple[str, str]]:
+    sources = book.all_of(parts.journal.database)
+    cached = {(each.image_id, each.cell, each.tier) for each in sources if each.kind == "cache"}
+    return {
+        (image_id, cell)
+        for image_id, cell, tier in cached
+        if book.thrashes([each for each in sources if each.image_id == image_id], cell, tier)
+    }
 
 
 def _guarded(what: str, part: Callable[..., Iterable[Line]], *args: Any) -> list[Line]:

@@ -11,7 +11,7 @@ from bfv.errors import NotAllowed, NotFound, StorageError
 from bfv.images import book, overview, retire
 from bfv.images.warm import NEEDS_ADMIN
 from bfv.parts import Parts
-from bfv.types import new_request_id
+from bfv.types import new_request_id, utcnow
 from cells.errors import Exists
 from imagebackends.rbd import remains
 from imagebackends.rbd.pool import Cluster, Pool
@@ -78,8 +78,9 @@ def _sources(parts: Parts, cell: str, pool: Pool | None, dry_run: bool) -> Itera
         if source.cell != cell:
             continue
         if source.kind != "snapshot":
-            # There is nothing of ours outside.
-            book.forget(parts.journal.database, source.id)
+            # There is nothing of ours outside; how often it was made in a day tells whether cinder keeps it.
+            if utcnow() - source.made_at > book.DAY:
+                book.forget(parts.journal.database, source.id)
             continue
         what = f"source of image {source.image_id} (volume {source.volume_id})"
         why = _needed(pool, f"volume-{source.volume_id}")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bfv.errors import BadConfig, NotAllowed
-from bfv.images import fleet, warm
+from bfv.images import book, fleet, overview, warm
 from bfv.images.places import Place
 from bfv.images.standing import locked
 from bfv.parts import Parts
@@ -38,7 +38,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Planned:
-    """An image in a cell: ``state`` as the map says, ``kind`` what it is or would be warm by, bytes to be copied."""
+    """An image in a cell: ``state`` as the map says, ``kind`` what it is or would be warm by, bytes to be copied.
+
+    ``thrash``: cinder evicts it again and again, so it is left alone; its cache is too small.
+    """
 
     image_id: str
     image: str
@@ -69,7 +72,7 @@ def keep(parts: Parts) -> list[fleet.Warmed]:
     """Warm what is missing, an image after the other, and return what came of each."""
     missing: dict[str, tuple[Image, list[Target]]] = {}
     for image, target in _wanted(parts):
-        if not warm.stands(parts, image, target).is_warm:
+        if not warm.stands(parts, image, target).is_warm and not _thrashes(parts, image, target):
             missing.setdefault(image.id, (image, []))[1].append(target)
     return [done for image, targets in missing.values() for done in fleet.over(parts, image, targets, lambda _: None)]
 
@@ -81,6 +84,7 @@ def _wanted(parts: Parts) -> list[tuple[Image, Target]]:
     access = parts.rights.everywhere(new_request_id())
     if access is None:
         raise NotAllowed(warm.NEEDS_ADMIN)
+    overview.check(parts)
     targets = [each for each in parts.targets if each.tier == "default"]
     return [
         (image, target)
@@ -91,10 +95,16 @@ def _wanted(parts: Parts) -> list[tuple[Image, Target]]:
     ]
 
 
+def _thrashes(parts: Parts, image: Image, target: Target) -> bool:
+    return book.thrashes(book.of_image(parts.journal.database, image.id), target.cell, target.tier)
+
+
 def _planned(parts: Parts, image: Image, target: Target) -> Planned:
     now = warm.stands(parts, image, target)
     place = (parts.places.places() or {}).get((target.cell, target.tier))
     kind = now.kind if now.is_warm else likely(parts, image, place)
+    if not now.is_warm and _thrashes(parts, image, target):
+        return Planned(image.id, image.name, target.cell, "thrash", "nothing", 0)
     return Planned(image.id, image.name, target.cell, now.state, kind, 0 if now.is_warm else image.size)
 
 

@@ -121,10 +121,23 @@ def check(parts: Parts) -> None:
     for source in sources:
         if source.kind == "snapshot" and (why := _trouble(backend, access, source)):
             book.turn(parts.journal.database, [source.id], BROKEN, why)
+    _check_cache(parts, [source for source in sources if source.kind == "cache"])
     for image_id in {source.image_id for source in sources}:
         if _gone(parts, access, image_id):
             ids = [source.id for source in sources if source.image_id == image_id]
             book.turn(parts.journal.database, ids, RETIRED, "its image was deleted")
+
+
+def _check_cache(parts: Parts, sources: Sequence[Source]) -> None:
+    if not sources:
+        return
+    backends = {(each.cell, each.tier): each.backend for each in parts.targets}
+    for backend, cached in _cached(parts).items():
+        there = {each.image_id for each in cached}
+        gone = [each.id for each in sources
+                if backends.get((each.cell, each.tier)) == backend and each.image_id not in there]  # fmt: skip
+        if gone:
+            book.turn(parts.journal.database, gone, BROKEN, "cinder removed its image-volume")
 
 
 def _trouble(backend: Warms, access: Access, source: Source) -> str | None:

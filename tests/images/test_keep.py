@@ -7,6 +7,7 @@ from bfv.errors import BadConfig
 from bfv.images import check, keep
 from bfv.images.keep import Rule
 from tests import sites
+from tests.images.conftest import forget
 from tests.images.test_standing import image
 from tests.images.test_warm import ours
 
@@ -72,3 +73,19 @@ def test_what_each_source_needs_is_told(site, place, world, make_image, cluster)
     with world.cloud("admin") as cloud:
         [line] = check.check(cloud.parts, {})
         assert (line.state, "no admin" in line.found) == ("bad", True)
+
+
+def test_what_cinder_evicts_again_and_again_is_told_and_left_alone(site, tmp_path, make_image):
+    name = f"keep-{tmp_path.parent.name}-{tmp_path.name}"
+    kept = make_image(name=name)
+    world = sites.World(site, tmp_path, sources="cache", keep=f"cell2/name:{name}")
+    with world.cloud("admin") as cloud:
+        for _ in range(3):
+            [done] = cloud.keep_images()
+            assert (done.state, done.kind) == ("made", "cache")
+            forget(site, kept)
+            cloud.image_map([kept])
+        assert cloud.keep_images() == []
+        assert [each.state for each in cloud.image_plan()] == ["thrash"]
+        told = [each.found for each in check.check(cloud.parts, {}) if each.state == "bad"]
+        assert f"evicts image {kept} again and again" in told

@@ -202,6 +202,18 @@ def test_many_processes_make_one_source(world, site, make_image):
     assert "snapshot" in shown
 
 
+def test_a_source_is_as_large_as_its_image_asks_and_boots_may_be_larger(world, site, make_image):
+    image = make_image(min_disk=2)
+    with world.cloud() as cloud:
+        [server] = booted(cloud, image)
+        wider = bfv.RootDevice(source_type="image", uuid=image, volume_size=3, delete_on_termination=True)
+        [large] = booted(cloud, None, root=wider)
+        [kept] = ours(site, image)
+        assert [each["size"] for each in (kept, root(site, server), root(site, large))] == [2, 2, 3]
+        assert root(site, server)["snapshot_id"] == root(site, large)["snapshot_id"] is not None
+        remove(cloud, [server, large])
+
+
 @pytest.mark.parametrize("how", ["no cache", "shared lock"])
 def test_a_storm_on_a_cold_cell_is_one_download_however_cinder_is_set_up(how, tmp_path):
     """Only on the mocked cloud: the real one is set up as it is."""
