@@ -96,7 +96,7 @@ def test_a_snapshot_whose_clone_is_being_made_stays(site, make_image, pool):
 
 def test_cinder_asked_too_soon_copies_a_source_into_all_its_clones(site, make_image, pool):
     """Why a retired source is kept: the driver flattens what descends from a volume that it is told to remove."""
-    source = create(site, make_image(disk_format="iso"))
+    source = create(site, make_image())
     snapshot = site.snapshot(source, user="admin")
     body = {"size": 1, "name": sites.NAME, "snapshot_id": snapshot}
     made = site.call("admin", "POST", f"{site.volume_url}/volumes", json={"volume": body}).json()["volume"]["id"]
@@ -119,7 +119,7 @@ def test_cinder_asked_too_soon_copies_a_source_into_all_its_clones(site, make_im
 
 def test_a_retired_source_is_kept_until_nothing_descends_from_it(site, tmp_path, make_image, cluster):
     world = sites.World(site, tmp_path, sources="snapshot", warm_on_boot=True, late_answer=0, clock_skew=0)
-    image = make_image(disk_format="iso")
+    image = make_image()
     with world.cloud() as cloud:
         [server] = booted(cloud, image)
         [source] = book.of_image(cloud.parts.journal.database, image)

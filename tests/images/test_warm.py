@@ -10,7 +10,7 @@ from bfv import mockcloud
 from bfv.images import book
 from bfv.images.standing import fingerprint
 from tests import sites
-from tests.images.conftest import snapshots, volumes
+from tests.images.conftest import qcow2, snapshots, volumes
 
 
 def request(image, **how):
@@ -120,13 +120,13 @@ def test_cinders_cache_is_filled_by_a_volume_that_is_thrown_away(sourced, site, 
 
 
 def test_what_a_cell_cannot_do_is_told_and_the_next_source_is_made(sourced, site, make_image):
-    image = make_image(disk_format="iso")
+    image = make_image(qcow2(4 << 20), disk_format="qcow2")
     world = sourced("glance,snapshot")
     with world.cloud("admin") as cloud:
         [done] = cloud.warm(image, ["cell2"])
         assert (done.state, done.kind) == ("made", "snapshot")
     world.write_config(sources="glance")
-    other = make_image(disk_format="iso")
+    other = make_image(qcow2(4 << 20), disk_format="qcow2")
     with world.cloud("admin") as cloud:
         [done] = cloud.warm(other, ["cell2"])
         assert done.state == "failed"
@@ -233,7 +233,7 @@ def test_a_storm_on_a_cold_cell_is_one_download_however_cinder_is_set_up(how, tm
 
 
 def test_a_cell_where_the_image_is_warm_comes_before_one_that_would_take_long(world, make_image):
-    image = make_image(disk_format="iso")
+    image = make_image(qcow2(4 << 20), disk_format="qcow2")
     with world.cloud() as cloud:
         database, seen = cloud.parts.journal.database, cloud.parts.images.find(cloud.parts.rights.image(
             cloud._caller()), image)  # fmt: skip
