@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import bfv
-from bfv import mockcloud
 from bfv.images import book
 from bfv.images.standing import fingerprint
 from tests import sites
@@ -212,24 +211,6 @@ def test_a_source_is_as_large_as_its_image_asks_and_boots_may_be_larger(world, s
         assert [each["size"] for each in (kept, root(site, server), root(site, large))] == [2, 2, 3]
         assert root(site, server)["snapshot_id"] == root(site, large)["snapshot_id"] is not None
         remove(cloud, [server, large])
-
-
-@pytest.mark.parametrize("how", ["no cache", "shared lock"])
-def test_a_storm_on_a_cold_cell_is_one_download_however_cinder_is_set_up(how, tmp_path):
-    """Only on the mocked cloud: the real one is set up as it is."""
-    settings = mockcloud.Settings(("cell1", "cell2"), glance_stores=("cell1",), shared_lock=how == "shared lock")
-    with mockcloud.start(settings) as server:
-        site = sites.mock_of(server)
-        cell = server.cloud.cells["cell2"]
-        cell.cached = how != "no cache"
-        server.cloud.pace.set({"downloading": {"seconds": 1}, "cloning": {"seconds": 0.2}})
-        image = site.upload(b"x" * (4 << 20))
-        with sites.World(site, tmp_path, sources="snapshot", warm_on_boot=True).cloud() as cloud:
-            servers = booted(cloud, image, 8)
-            flat = [each.name for each in cell.cluster.pools["volumes"].images.values() if each.parent is None]
-            [kept] = ours(site, image)
-            assert flat == [f"volume-{kept['id']}"]
-            remove(cloud, servers)
 
 
 def test_a_cell_where_the_image_is_warm_comes_before_one_that_would_take_long(world, make_image):
