@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images that rules name are planned and kept warm, and what each source needs is told."""
 
+import json
+
 import pytest
 
 from bfv.errors import BadConfig
@@ -89,3 +91,16 @@ def test_what_cinder_evicts_again_and_again_is_told_and_left_alone(site, tmp_pat
         assert [each.state for each in cloud.image_plan()] == ["thrash"]
         told = [each.found for each in check.check(cloud.parts, {}) if each.state == "bad"]
         assert f"evicts image {kept} again and again" in told
+
+
+def test_the_verbs_of_operators_tell_in_words_and_in_json(site, tmp_path, make_image):
+    name = f"keep-{tmp_path.parent.name}-{tmp_path.name}"
+    kept = make_image(name=name)
+    world = sites.World(site, tmp_path, sources="snapshot", keep=f"cell2/name:{name}")
+
+    assert json.loads(world.run("--json", "image", "plan", "--run", user="admin"))[0]["state"] == "made"
+    assert "0 MiB to be copied" in world.run("image", "plan", user="admin")
+    assert "Glance: locations" in world.run("image", "check", user="admin")
+    assert "nothing is left behind" in world.run("image", "janitor", "--dry-run", user="admin")
+    told = world.run("image", "warm", kept, "--cell", "cell9", user="admin", expect=1)
+    assert "Cell cell9 is not configured" in told
