@@ -112,13 +112,13 @@ class Warms(Snapshots):
     """A backend that can keep a snapshot of its own, of which disks of every project are cloned."""
 
     @abc.abstractmethod
-    def take_snapshot(self, access: Access, disk_id: str, name: str, marker: str) -> Snapshot:
+    def share(self, access: Access, disk_id: str, name: str, marker: str) -> Snapshot:
         """Ask once for a snapshot of a disk that is bound to nothing. Raises what ``create`` raises."""
 
     @abc.abstractmethod
-    def find_snapshot(self, access: Access, disk_id: str, marker: str) -> Snapshot | None:
-        """Return what a ``take_snapshot``, whose answer was lost, has left. Raises MaybeRunning."""
+    def find_shared(self, access: Access, disk_id: str, marker: str) -> Snapshot | None:
+        """Return what a ``share``, whose answer was lost, has left. Raises MaybeRunning."""
 
     @abc.abstractmethod
-    def drop_snapshot(self, access: Access, snapshot_id: str) -> None:
+    def unshare(self, access: Access, snapshot_id: str) -> None:
         """Ask for a snapshot to be removed; it is gone when ``snapshot`` raises NotFound. Raises InUse, NotFound."""

@@ -30,7 +30,7 @@ def snapshot(job: Job, disk_id: str, name: str) -> Snapshot:
     if thing is None:
         thing = job.ask("snapshot", ROLE, {"disk_id": disk_id})
         try:
-            made = backend.take_snapshot(job.access, disk_id, name, thing.marker)
+            made = backend.share(job.access, disk_id, name, thing.marker)
         except MaybeRunning:
             raise
         except StorageError:
@@ -77,7 +77,7 @@ def wait(job: Job, look: Callable[[], Value | None], seconds: float, words: str)
 def _lost(job: Job, thing: Object) -> Snapshot | None:
     """Adopt what a lost request left; None once it cannot come any more. Raises MaybeRunning before."""
     try:
-        found = _backend(job).find_snapshot(job.access, thing.spec["disk_id"], thing.marker)
+        found = _backend(job).find_shared(job.access, thing.spec["disk_id"], thing.marker)
     except NotFound:
         found = None
     if found is not None:
@@ -105,7 +105,7 @@ def drop(job: Job, key: str) -> None:
     job.still_ours()
     try:
         if backend.snapshot(job.access, key).status != "deleting":
-            backend.drop_snapshot(job.access, key)
+            backend.unshare(job.access, key)
     except NotFound:
         return
 

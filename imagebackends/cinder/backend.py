@@ -160,19 +160,19 @@ class CinderBackend(Backend, Reimages, Warms):
         with told(f"look at snapshot {snapshot_id}", access):
             return _snapshot(self.clients.reads(access).volume_snapshots.get(snapshot_id))
 
-    def take_snapshot(self, access: Access, disk_id: str, name: str, marker: str) -> Snapshot:
+    def share(self, access: Access, disk_id: str, name: str, marker: str) -> Snapshot:
         """Send POST /snapshots once."""
         with told(f"take a snapshot of volume {disk_id}", access):
             made = self.clients.writes(access).volume_snapshots.create(disk_id, name=name, metadata={MARKER: marker})
             return _snapshot(made)
 
-    def find_snapshot(self, access: Access, disk_id: str, marker: str) -> Snapshot | None:
+    def find_shared(self, access: Access, disk_id: str, marker: str) -> Snapshot | None:
         """Send GET /snapshots/detail for the volume, and look for the marker here."""
         with told(f"look for a snapshot of volume {disk_id} whose creation was not answered", access):
             listed = self.clients.reads(access).volume_snapshots.list(search_opts={"volume_id": disk_id})
         return next((_snapshot(each) for each in listed if (each.metadata or {}).get(MARKER) == marker), None)
 
-    def drop_snapshot(self, access: Access, snapshot_id: str) -> None:
+    def unshare(self, access: Access, snapshot_id: str) -> None:
         """Send DELETE /snapshots/{id}."""
         try:
             with told(f"delete snapshot {snapshot_id}", access):
