@@ -12,7 +12,7 @@ import pytest
 from bfv.images import book
 from tests import sites
 from tests.flows.test_kill import _delete, _repaired, boundaries, chosen
-from tests.images.conftest import snapshots, volumes
+from tests.images.conftest import qcow2, snapshots, volumes
 from tests.images.test_warm import ours
 
 HOW_MUCH = [
@@ -88,3 +88,21 @@ def test_a_boot_that_warms(world, site, make_image, full):
                 assert site.volumes()[cloud.server(server_id).devices[0].volume_id]["snapshot_id"]
                 cloud.delete(server_id)
         assert site.ours() == before
+
+
+@pytest.mark.timeout(600)
+def test_a_warm_up_that_was_killed_goes_on_with_the_source_that_it_was_at(world, site, make_image):
+    """At the end the source is written as warm; a worker that began with the first kind again would remove it."""
+    world.write_config(sources="glance,snapshot")
+    disk = qcow2(4 << 20)
+    found = boundaries(world, "warm", make_image(disk, disk_format="qcow2"), "cell2", user="admin")
+    last = max(number for place, number in found if place == "commit")
+    for number in (last - 1, last):
+        image = make_image(disk, disk_format="qcow2")
+        died = world.victim(["commit", str(number), "warm", image, "cell2"], user="admin")
+        assert died.returncode == -9, died.stderr
+
+        _repaired(world)
+
+        one_or_none(world, site, image)
+        assert len(ours(site, image)) == 1
