@@ -20,6 +20,7 @@ BODIES = {
     "servers:start": {"os-start": None},
     "servers:stop": {"os-stop": None},
     "servers:reboot": {"reboot": {"type": "HARD"}},
+    "os-image-sources:warm": {"warm": {"image": str(uuid.uuid4())}},
     "os-server-external-events:create": {"events": [{"server_uuid": str(uuid.uuid4()), "name": "network-changed"}]},
 }
 CHANGES = [route for route in ROUTES if route.method != "GET"]
