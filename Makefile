@@ -28,7 +28,7 @@ DOCS := $(BIN)/python docs/generate.py
 LAB_ENV = exports="$$($(LAB) test-env)"; eval "$$exports"; export BFV_TEST_MARIADB="$$LAB_DATABASE_URL"
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full bench bench-attach bench-lab bench-cells bench-api fuzz-api clean
+.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full bench bench-attach bench-lab bench-cells bench-cache bench-api fuzz-api clean
 
 help: ## show the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -96,6 +96,9 @@ fuzz-api: venv ## 20,000 cases that schemathesis makes of the API's OpenAPI docu
 bench: venv ## boots on the mocked cloud, and the mocked cloud itself beside moto's
 	$(BIN)/python -m bench.embedded_boot
 	$(BIN)/python -m bench.mock_calls
+
+bench-cache: venv ## storms of one image from our sources beside cinder's cache, on the mocked cloud; with LAB_SERVICES=yes in the lab
+	$(BIN)/python -m bench.cache $(if $(LAB_SERVICES),--lab)
 
 clean: ## remove what was built; the lab keeps its data
 	rm -rf build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -9,13 +9,15 @@ import dataclasses
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
 from bfv import choose, claims, decide, groups, hosts, keypairs, quota, several, sources, words
 from bfv.errors import BadRequest, NoRoom, NotFound, Refused
 from bfv.fit import Size
+from bfv.images import use
+from bfv.images.standing import Standing
 from bfv.job import Job
 from bfv.journal import Intent
 from bfv.parts import Parts
@@ -67,7 +69,8 @@ def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
     )
     with parts.journal.database.reader() as conn:
         pending = {claim.server_id for claim in claims.pending(conn, caller.project_id)}
-    known, group = _known(parts, caller.project_id), groups.wanted(parts, caller, request.group)
+    standings = use.standings(parts, disks.image if disks.root.source_type == "image" else None, wish.volume_type)
+    known, group = _known(parts, caller.project_id, standings), groups.wanted(parts, caller, request.group)
     # A cell without hosts is none for a group.
     every = frozenset(host.host for each in known.hosts.values() for host in each) if group else None
     if group and not every:
@@ -81,7 +84,9 @@ def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
             since = [each.cell for each in claims.pending(conn, caller.project_id) if each.server_id not in pending]
             now = dataclasses.replace(known, servers=Counter(known.servers) + Counter(filter(None, since)))
             chosen = hosts.choose_and_hold(conn, now, ruled)
-        return _decision(parts, caller, request, flavor, disks, chosen)
+        made = _decision(parts, caller, request, flavor, disks, chosen)
+        told = {cell: standings[cell].tell() for cell in made.cells if cell in standings}
+        return dataclasses.replace(made, sources=told)
 
     if group is None:
         decision = decide_by(groups.Rule(), None)
@@ -101,7 +106,7 @@ def _grouped(parts: Parts, conn: sa.Connection, group: Group, server_id: str,
     return decide_by(last)
 
 
-def _known(parts: Parts, project_id: str) -> choose.Known:
+def _known(parts: Parts, project_id: str, standings: Mapping[str, Standing]) -> choose.Known:
     """Return what is known of the cells and their hosts now. Raises CellDown."""
     cells = parts.registry.recent_cells()
     servers = Counter(parts.registry.servers_by_cell(project_id))
@@ -114,6 +119,7 @@ def _known(parts: Parts, project_id: str) -> choose.Known:
         down={**{cell: f"its storage: {why}" for cell, (_, why) in parts.storage.down().items()}, **seen.down},
         hosts=seen.hosts,
         zones=seen.zones,
+        seconds={cell: each.seconds for cell, each in standings.items()},
         claimed=hosts.claimed(parts.journal.database),
         placing=parts.placing,
     )

@@ -9,6 +9,7 @@ from typing import cast
 
 from bfv import choose, groups, outside, records, spawn, together
 from bfv.errors import Cancelled, Failed, Late, MaybeRunning, NoRoom, NotFound, Refused
+from bfv.images import use
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, UNWINDING, Intent
 from bfv.parts import Parts
@@ -94,7 +95,7 @@ def _disk(job: Job, cell: str, plan: DiskPlan) -> Disk:
         source_id=plan.source_id,
         marker="",
     )
-    return outside.volume(job, plan.role, spec)
+    return use.volume(job, plan.role, spec)
 
 
 def _target(job: Job, cell: str, plan: DiskPlan) -> Target:
@@ -117,6 +118,7 @@ def _ready(job: Job, cell: str, plan: DiskPlan, disk: Disk) -> Disk:
         job.parts.storage.failed(cell, str(error))
         raise
     outside.check_place(ready, _target(job, cell, plan))
+    use.made(job, plan.role)
     job.parts.storage.ok(cell)
     return ready
 

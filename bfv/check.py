@@ -230,7 +230,7 @@ def _cache(parts: Parts, survey: Survey, access: Access, image: str | None) -> I
             yield Line("bad", what, str(error), "see the message")
             continue
         if cached:
-            yield Line("ok", what, f"on, {len(cached)} images, internal project {cached[0][1]}")
+            yield Line("ok", what, f"on, {len(cached)} images, internal project {cached[0].project_id}")
         else:
             yield Line("unknown", what, "no API tells, and it holds nothing that a volume shows",
                        "" if image else "bfv check --probe --image IMAGE")  # fmt: skip

@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import queue
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +15,7 @@ from oslo_config import cfg
 from bfv import (
     accept,
     attach,
+    config,
     createimage,
     detach,
     dispatch,
@@ -31,6 +32,7 @@ from bfv import (
     view,
     zones,
 )
+from bfv.check import Line
 from bfv.drivers.agent import Agent
 from bfv.edits import Edits, check_lock
 from bfv.engine import Engine, Heartbeat, InProcess
@@ -45,6 +47,8 @@ from bfv.errors import (
     Refused,
     StorageError,
 )
+from bfv.images import check as image_check
+from bfv.images import fleet, janitor, keep, overview
 from bfv.job import Job
 from bfv.journal import DONE, SLOTS, Intent
 from bfv.limits import Limits
@@ -55,6 +59,8 @@ from cells.database import Database
 from cells.errors import BadCell, Exists, NotMapped
 from cells.listing import Query
 from cells.types import BlockDevice, Server, ServerMapping
+from imagebackends.rbd import bindings
+from imagebackends.rbd.pool import Cluster
 from imagebackends.types import Attachment
 
 ATTEMPTS = 3
@@ -158,6 +164,62 @@ class Cloud:
             return deleting[0]
         self._start(intent, who)
         return intent
+
+    def warm(self, image: str, cells: Sequence[str] | None = None, caller: Caller | None = None, *,
+             tiers: Sequence[str] = ("default",), wait: bool = True,
+             progress: Callable[[fleet.Warmed], None] = lambda _: None) -> list[fleet.Warmed]:  # fmt: skip
+        """Make the cheapest source of an image exist in these cells, None: all, before its first boot; repeatable.
+
+        Returns what came of each, at once unless ``wait``. Raises NotFound, BadRequest, NotAllowed for another
+        project's image, MaybeRunning.
+        """
+        found = fleet.find(self.parts, caller or self._caller(), image)
+        places = fleet.targets(self.parts, cells, tiers)
+        if wait:
+            return fleet.over(self.parts, found, places, progress)
+        started = [fleet.start(self.parts, found, each) for each in places]
+        for _, intent in started:
+            if intent is not None:
+                self.engine.submit(intent.id, f"{intent.verb} {intent.cell}")
+        return [told for told, _ in started]
+
+    def image_map(self, images: Sequence[str] = (), caller: Caller | None = None, *,
+                  count: bool = False) -> list[overview.Line]:  # fmt: skip
+        """Return how these images, or all that the caller sees, stand in each cell. Raises NotFound, MaybeRunning.
+
+        With ``count`` the Ceph of each cell that has a ``ceph_conf`` is asked for clones and snapshots.
+        """
+        with self._clusters(count) as clusters:
+            return overview.overview(self.parts, caller or self._caller(), images, clusters)
+
+    def image_plan(self) -> list[keep.Planned]:
+        """Return what the rules for images that are kept warm name, and what is missing. Raises NotAllowed."""
+        return keep.plan(self.parts)
+
+    def keep_images(self) -> list[fleet.Warmed]:
+        """Warm what is missing of these, and return what came of it. Raises NotAllowed, MaybeRunning."""
+        return keep.keep(self.parts)
+
+    def image_check(self, projects: Sequence[str] = ()) -> list[Line]:
+        """Return what each source of images needs of the operator, a line for each thing."""
+        with self._clusters() as clusters:
+            return image_check.check(self.parts, clusters, projects)
+
+    def image_janitor(self, *, dry_run: bool = False) -> list[janitor.Swept]:
+        """Remove what nothing needs from the pools of the cells that have a ``ceph_conf``. Raises NotAllowed."""
+        with self._clusters() as clusters:
+            return janitor.sweep(self.parts, clusters, dry_run=dry_run)
+
+    @contextlib.contextmanager
+    def _clusters(self, wanted: bool = True) -> Iterator[dict[str, Cluster]]:
+        """Connect to the clusters of those cells that name one, if that is wanted at all."""
+        settings = config.storage(self.parts.conf)
+        with contextlib.ExitStack() as stack:
+            found = bindings.load(settings.ceph_python) if settings.ceph and wanted else None
+            clusters = {cell: Cluster(ceph, found) for cell, ceph in settings.ceph.items() if found}
+            for each in clusters.values():
+                stack.callback(each.close)
+            yield clusters
 
     def rebuild(self, server_id: str, image: str, caller: Caller | None = None) -> ServerInfo:
         """Start to write another image onto a server's root volume; all its data is lost.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keystoneauth1 import loading
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from bfv.decide import Rules
 from bfv.drivers import example
@@ -139,6 +139,35 @@ BOOT_OPTS = [
         "asked for. Grows to poll_interval_max; one look serves all that wait.",
     ),
     cfg.FloatOpt("poll_interval_max", default=2.0, min=0.01, help="Longest time in seconds between two looks."),
+]
+IMAGES_OPTS: list[cfg.Opt] = [
+    cfg.ListOpt(
+        "sources",
+        item_type=types.String(choices=["glance", "snapshot", "cache"]),
+        default=["glance", "snapshot", "cache"],
+        help="What a warm-up may make, the first that a cell allows: glance, a copy in the cell's own store of Glance; "
+        "snapshot, one snapshot of ours of which volumes of all projects are cloned; cache, cinder's image-volume.",
+    ),
+    cfg.BoolOpt(
+        "warm_on_boot",
+        default=True,
+        help="Let the first boot of an image in a cold cell warm it, and all others wait for that: one download for a "
+        "storm. When off, boots only join a warm-up that runs.",
+    ),
+    cfg.ListOpt(
+        "keep",
+        default=[],
+        help="Images that are kept warm, in every cell or in one that stands before: id:UUID, name:PATTERN, "
+        "property:NAME=VALUE, cell1/name:debian-*.",
+    ),
+    cfg.FloatOpt("keep_interval", default=300.0, min=1.0, help="Seconds between two looks of `bfv serve` at these."),
+    cfg.IntOpt("parallel", default=4, min=1, help="Warm-ups that one command or process runs at once."),
+    cfg.FloatOpt(
+        "places_fresh",
+        default=300.0,
+        min=0.0,
+        help="Seconds for which what cinder and Glance tell of their pools, types and stores is used again.",
+    ),
 ]
 ENGINE_OPTS = [
     cfg.IntOpt("workers_per_cell", default=32, min=1, help="Flows that run at once for one cell in this process."),
@@ -293,6 +322,7 @@ GROUPS: dict[str | None, list[cfg.Opt]] = {
     "database": DATABASE_OPTS,
     "storage": STORAGE_OPTS,
     "boot": BOOT_OPTS,
+    "images": IMAGES_OPTS,
     "engine": ENGINE_OPTS,
     "compute": COMPUTE_OPTS,
     "scheduler": SCHEDULER_OPTS,

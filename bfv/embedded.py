@@ -23,8 +23,9 @@ from cells.types import Flavor
 __all__ = ["CELLS", "Embedded", "embedded", "serve"]
 
 CELLS = ("cell1", "cell2", "cell3")
-# A clone is quick, and a download is what a cold cell waits for.
-PACE = {"creating": {"seconds": 0.3}, "downloading": {"seconds": 2.0}, "deleting": {"seconds": 0.2}}
+# A clone is quick, but one a second of a volume; a download is what a cold cell waits for.
+PACE = {"creating": {"seconds": 0.3}, "downloading": {"seconds": 2.0}, "deleting": {"seconds": 0.2},
+        "cloning": {"seconds": 1.0}}  # fmt: skip
 FLAVORS = (("tiny", 1, 128, 0), ("small", 1, 2048, 2), ("large", 4, 8192, 20))
 
 HEAD = """\

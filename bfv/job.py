@@ -17,10 +17,13 @@ LOG = logging.getLogger(__name__)
 
 
 class Job:
-    """A held intent. Each method that writes raises LeaseLost when another worker has taken it."""
+    """A held intent. Each method that writes raises LeaseLost when another worker has taken it.
 
-    def __init__(self, parts: Parts, intent: Intent, *, stoppable: bool = False) -> None:
-        self.parts, self.intent, self._stoppable = parts, intent, stoppable
+    One that runs ``within`` another flow stops when that must.
+    """
+
+    def __init__(self, parts: Parts, intent: Intent, *, stoppable: bool = False, within: "Job | None" = None) -> None:
+        self.parts, self.intent, self._stoppable, self._within = parts, intent, stoppable, within
         # Read once: while the lease is ours nobody else writes them, and without it each write of ours fails.
         # A boot that has no cell yet, and never had another worker, has asked for nothing.
         untouched = intent.verb == "boot" and intent.cell is None and intent.fence == 1
@@ -30,6 +33,11 @@ class Job:
     def access(self) -> Access:
         """Rights to make, bind and remove things in the intent's project. Raises NotAllowed."""
         return self.parts.rights.storage(self.intent)
+
+    @property
+    def shared_access(self) -> Access:
+        """Rights to make something in the intent's project of what is the service's own. Raises NotAllowed."""
+        return self.parts.rights.sharing(self.intent)
 
     @property
     def watch_access(self) -> Access:
@@ -76,6 +84,8 @@ class Job:
         Raises MaybeRunning when the process ends.
         """
         self._not_at_the_end()
+        if self._within is not None:
+            self._within.check()
         now = self.parts.journal.check(self.intent)
         if self._stops and now.cancel:
             raise Cancelled

@@ -50,7 +50,7 @@ def own_disk(job: Job, disk_id: str) -> Disk:
 
 
 def _create(job: Job, role: str, spec: DiskSpec) -> Disk:
-    access = job.access
+    access = job.shared_access if spec.shared else job.access
     thing = job.ask("volume", role, dataclasses.asdict(spec))
     try:
         disk = job.parts.backend.create(access, dataclasses.replace(spec, marker=thing.marker))

@@ -17,6 +17,7 @@ from bfv.drivers import Driver
 from bfv.errors import BadConfig
 from bfv.fit import Placing
 from bfv.hosts import Hosts
+from bfv.images.places import Known
 from bfv.journal import Intent, Journal
 from bfv.rights import Rights
 from bfv.storage_state import StorageState
@@ -44,6 +45,7 @@ class Parts:
     rights: Rights
     backend: Backend
     images: Images
+    places: Known
     waits: Waits
     rules: Rules
     targets: Sequence[Target]
@@ -89,18 +91,20 @@ def assemble(conf: cfg.ConfigOpts) -> Parts:
     settings, timing = config.storage(conf), config.timing(conf)
     session = make_session(settings)
     backend = imagebackends.load("cinder", settings, session)
+    rights, targets = Rights(conf, session), config.targets(conf)
     return Parts(
         conf=conf,
         api=api,
         registry=registry,
         cells=databases,
         journal=Journal(own, owner.this_process(), conf.engine.lease),
-        rights=Rights(conf, session),
+        rights=rights,
         backend=backend,
         images=Images(settings, session),
+        places=Known(rights, backend, targets, conf.images.places_fresh),
         waits=Waits(backend, timing.poll, timing.poll_max, timing.clock_skew),
         rules=config.rules(conf),
-        targets=config.targets(conf),
+        targets=targets,
         timing=timing,
         hosts=Hosts(databases, api, conf.scheduler.hosts_fresh),
         placing=config.placing(conf),

@@ -82,6 +82,12 @@ class Rights:
             caller = self._callers.get(act.id)
         if caller is not None and caller.project_id == act.project_id:
             return self.beside(caller)
+        return self.sharing(act)
+
+    def sharing(self, act: Owned) -> Access:
+        """Return the service user's rights in the act's project: with the role admin there it may read, beside what
+        is the project's, what is its own. Raises NotAllowed, MaybeRunning while keystone is away.
+        """
         auth = ServiceTokenAuthWrapper(user_auth=self.scoped(act.project_id), service_auth=self.service())
         return Access(auth, act.project_id, act.request_id)
 
@@ -102,6 +108,10 @@ class Rights:
         if self._roles is None:
             self._roles = tuple(self._token(self.service(), "in its own project").role_names)
         return self._roles
+
+    def roles_in(self, project_id: str) -> tuple[str, ...]:
+        """Return the roles of the service user in a project. Raises NotAllowed if it has none."""
+        return tuple(self._token(self.scoped(project_id), f"in project {project_id}").role_names)
 
     def service(self) -> BaseAuthPlugin:
         """Return the service user in its own project. Raises BadConfig without a [service_user]."""

@@ -106,3 +106,28 @@ cell_notes = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("at", TIME, nullable=False),
 )
+# What boots of an image are cloned from in a cell: `bfv.images.book`.
+image_sources = sa.Table(
+    "image_sources",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("image_id", sa.String(36), nullable=False),
+    sa.Column("cell", sa.String(255), nullable=False),
+    sa.Column("tier", sa.String(255), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    # Of which state of the image it is: what must be equal for it to be used.
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("volume_id", sa.String(36)),
+    sa.Column("snapshot_id", sa.String(36)),
+    # Seconds that it took to make, and that a boot's volume takes from it.
+    sa.Column("made_seconds", sa.Float, nullable=False),
+    sa.Column("clone_seconds", sa.Float),
+    sa.Column("made_at", TIME, nullable=False),
+    sa.Column("used_at", TIME),
+    sa.Column("turned_at", TIME),
+    sa.Column("reason", sa.Text),
+    sa.Index("image_sources_image_id_idx", "image_id", "cell"),
+    sa.Index("image_sources_state_idx", "state"),
+)

@@ -174,6 +174,8 @@ class Decision:
     hosts: Mapping[str, str] = field(default_factory=dict)
     zones: Mapping[str, str] = field(default_factory=dict)
     why_not: Mapping[str, str] = field(default_factory=dict)
+    # How the image stands in each cell, and from what its volume would come there.
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as JSON-able data, as it is stored and shown."""

@@ -3,7 +3,8 @@
 
 import datetime as dt
 import email.utils
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,8 @@ from imagebackends.cinder.client import Clients
 from imagebackends.glance import adapter as image_adapter
 from imagebackends.http import told
 from imagebackends.types import Access
+
+CACHED = re.compile(r"image-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,18 @@ class Service:
     status: str
     disabled_reason: str | None = None
     backend_state: str | None = None
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A volume of cinder's image-volume cache; ``size`` in GiB, ``created_at`` in UTC without saying so."""
+
+    image_id: str
+    volume_id: str
+    project_id: str
+    size: int
+    status: str
+    created_at: dt.datetime
 
 
 class Survey:
@@ -166,14 +181,30 @@ class Survey:
             for each in answer.json()["stores"]
         ]  # fmt: skip
 
-    def cached(self, backend: str) -> list[tuple[str, str]]:
-        """Return (image id, project id) of each volume on a backend that cinder's image-volume cache made."""
+    def cached(self, backend: str) -> list[Cached]:
+        """Return the volumes on a backend that cinder's image-volume cache made, told by their names, oldest first.
+
+        They are its entries as far as any API tells: read-only, named after their image
+        (``cinder/volume/manager.py:_create_image_cache_volume_entry``).
+        """
         answer = self._cinder("/volumes/detail", "look for volumes of cinder's cache", all_tenants="1", host=backend)
-        return [
-            (str(each["name"])[len("image-") :], each["os-vol-tenant-attr:tenant_id"])
+        found = [
+            Cached(str(each["name"])[len("image-") :], each["id"], each["os-vol-tenant-attr:tenant_id"], each["size"],
+                   each["status"], dt.datetime.fromisoformat(each["created_at"]).replace(tzinfo=None))
             for each in answer["volumes"]
-            if (each["name"] or "").startswith("image-")
-        ]
+            if CACHED.fullmatch(each["name"] or "")
+        ]  # fmt: skip
+        return sorted(found, key=lambda each: each.created_at)
+
+    def encrypted(self, names: Collection[str]) -> set[str]:
+        """Return which of these volume types are encrypted (``cinder/api/v3/types.py``, its encryption)."""
+        kinds = self._cinder("/types", "list the volume types", is_public="None")["volume_types"]
+        return {
+            each["name"]
+            for each in kinds
+            if each["name"] in names
+            and self._cinder(f"/types/{each['id']}/encryption", "look at a type's encryption").get("provider")
+        }
 
     def _cinder(self, path: str, act: str, **query: str) -> Any:
         with told(act, self._access):

@@ -72,6 +72,12 @@ class Image:
     owner: str
     visibility: str
     properties: Mapping[str, Any] = field(default_factory=dict)
+    # Where Glance has its bytes, when it was last changed in any way (Glance's own text), and what the bytes are.
+    stores: tuple[str, ...] = ()
+    updated_at: str = ""
+    checksum: str = ""
+    # Whether Glance is copying it to another store now.
+    importing: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,8 @@ SourceKind = Literal["image", "snapshot", "blank"]
 class DiskSpec:
     """A disk to make: ``size`` in GiB; ``source_id`` is None for a blank one.
 
-    ``marker`` is the random secret of this one creation, see ``Backend.find``.
+    ``marker`` is the random secret of this one creation, see ``Backend.find``. ``shared`` says that the source is the
+    service's own, which only its rights may read.
     """
 
     name: str
@@ -101,6 +108,7 @@ class DiskSpec:
     source: SourceKind
     source_id: str | None
     marker: str
+    shared: bool = False
 
 
 @dataclass(frozen=True)

@@ -277,7 +277,7 @@ def mock_of(server) -> Site:
 
 CONFIG = """
 [DEFAULT]
-cells = cell1,cell2
+cells = {cells}
 [database]
 api_connection = sqlite:///{home}/api.db
 connection = sqlite:///{home}/bfv.db
@@ -287,10 +287,14 @@ image_endpoint = {image_url}
 read_timeout = {read_timeout}
 [boot]
 late_answer = {late_answer}
-clock_skew = 30
+clock_skew = {clock_skew}
 volume_timeout = {volume_timeout}
 volume_timeout_per_gib = {per_gib}
 delete_timeout = {delete_timeout}
+[images]
+warm_on_boot = {warm_on_boot}
+sources = {sources}
+keep = {keep}
 [engine]
 ask_again = 0.2
 give_up = {give_up}
@@ -326,11 +330,17 @@ class World:
             "image_url": site.image_url,
             "service_user": "bfv",
             "late_answer": 20,
+            "clock_skew": 30,
             "volume_timeout": 120,
             "delete_timeout": 300,
             "per_gib": 20,
             "give_up": 120,
             "read_timeout": 60,
+            # What is not about images is not to leave sources of them behind.
+            "cells": "cell1,cell2",
+            "warm_on_boot": False,
+            "keep": "",
+            "sources": "glance,snapshot,cache",
             **settings,
         }
         self.config = home / "bfv.conf"

@@ -91,6 +91,8 @@ def main():
         elif verb == "tell":
             cloud.tell(ServerEvent(words[0], "volume-extended", tag=words[1]))
             cloud.wait(words[0], 120)
+        elif verb == "warm":
+            cloud.warm(words[0], [words[1]])
         elif verb in ("stop", "start", "reboot"):
             getattr(cloud, verb)(words[0])
             cloud.wait(words[0], 120)

@@ -132,6 +132,13 @@ def no_body(_version: int) -> Json:
     return {"type": "null"}
 
 
+def warm(_version: int) -> Json:
+    """Return what POST /os-image-sources takes."""
+    words = {"type": "string", "minLength": 1, "maxLength": 255}
+    cells = {"type": "array", "items": words, "minItems": 1, "maxItems": 1000}
+    return _object(("warm",), warm=_object(("image",), image=words, cells=cells))
+
+
 def external_events(version: int) -> Json:
     """Return what POST /os-server-external-events takes."""
     names = ["network-changed", "network-vif-plugged", "network-vif-unplugged", "network-vif-deleted"]
@@ -177,4 +184,5 @@ flavors_query = _query(
     sort_dir={"type": "string", "enum": ["asc", "desc"]},
     **PAGE,
 )  # fmt: skip
+images_query = _query(image=TEXT)
 limits_query = _query(reserved=TEXT, tenant_id=TEXT)

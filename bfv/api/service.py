@@ -45,6 +45,8 @@ class Service:
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._server.serve, name="bfv-api"),
                          threading.Thread(target=self._resume, name="bfv-resume")]  # fmt: skip
+        if cloud.parts.conf.images.keep:
+            self._threads.append(threading.Thread(target=self._keep, name="bfv-keep"))
 
     def start(self) -> None:
         """Listen from now on. Raises OSError when the address is not to be had."""
@@ -73,6 +75,18 @@ class Service:
         """The URL of the API, as a catalog has it."""
         host, port = self._server.bind_addr[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/v2.1"
+
+    def _keep(self) -> None:
+        while True:
+            try:
+                done = self._cloud.keep_images()
+                if done:
+                    LOG.info("images kept warm: %s", ", ".join(f"{each.state} in {each.cell}" for each in done))
+            except Exception as error:
+                # A service that is away now is there for the next look.
+                LOG.warning("no look at the images to keep warm: %s", where(error))
+            if self._stopping.wait(self._cloud.parts.conf.images.keep_interval):
+                return
 
     def _resume(self) -> None:
         while True:

@@ -61,10 +61,10 @@ def _add_flavor(verbs: Any) -> None:
 
 def check(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Prove that the cloud is ready."""
-    return _tell(prove(cloud.parts, projects=args.project, probe=args.probe, image=args.image), args)
+    return tell(prove(cloud.parts, projects=args.project, probe=args.probe, image=args.image), args)
 
 
-def _tell(found: list[Line], args: argparse.Namespace) -> Any:
+def tell(found: list[Line], args: argparse.Namespace) -> Any:
     """Print what was found, a line for each thing; bad ones make the exit code."""
     args.failed = any(line.state == "bad" for line in found)
     if args.json:
@@ -102,7 +102,7 @@ def db_init(cloud: Cloud, args: argparse.Namespace) -> Any:
 
 def db_check(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Compare the databases."""
-    return _tell(schemas.check(cloud.parts), args)
+    return tell(schemas.check(cloud.parts), args)
 
 
 def flavor_create(cloud: Cloud, args: argparse.Namespace) -> Any:

@@ -61,6 +61,7 @@ def decision(made: Decision) -> None:
             ("config drive", f"made by the {made.config_drive}" if made.config_drive else None),
             ("tier", made.tier),
             *((f"cell {number}", f"{cell}: {made.cell_why[cell]}") for number, cell in enumerate(made.cells, 1)),
+            *((f"image in {cell}", told) for cell, told in made.sources.items()),
             *(("left out", f"{cell}: {reason}") for cell, reason in made.why_not.items()),
             *(("note", note) for note in made.notes),
         ]

@@ -109,6 +109,12 @@ def delete_type(cloud: "Cloud", request: Request) -> Response:
     return accepted()
 
 
+def show_encryption(cloud: "Cloud", request: Request) -> Response:
+    """Show how a type encrypts: none does."""
+    _find(cloud, request)
+    return Response(200, {})
+
+
 def show_specs(cloud: "Cloud", request: Request) -> Response:
     """Show a type's extra specs, as far as the caller sees them."""
     return Response(200, {"extra_specs": _type(request, _find(cloud, request))["extra_specs"]})
@@ -202,6 +208,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/types", create_type, "admin", f"{TYPE}_create"),
     Route("GET", "/types/{id}", show_type, "anybody"),
     Route("DELETE", "/types/{id}", delete_type, "admin", f"{TYPE}_delete"),
+    Route("GET", "/types/{id}/encryption", show_encryption, "admin", "volume_extension:volume_type_encryption:get"),
     Route("GET", "/types/{id}/extra_specs", show_specs, "anybody"),
     Route("POST", "/types/{id}/extra_specs", set_specs, "admin", "volume_extension:types_extra_specs:create"),
     Route("GET", "/scheduler-stats/get_pools", pools, "admin", "scheduler_extension:scheduler_stats:get_pools"),

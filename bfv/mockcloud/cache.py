@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def find(cloud: "Cloud", cell: Cell, image: Image) -> CacheEntry | None:
     """Return the entry of an image; one of an older state of it is removed, and with it its volume."""
-    for entry in cloud.cache:
+    for entry in cloud.cache if cell.cached else ():
         if (entry.host, entry.image_id) == (cell.backend, image.id):
             if entry.image_updated_at == image.updated_at:
                 return entry
@@ -33,6 +33,8 @@ def _evict(cloud: "Cloud", entry: CacheEntry) -> None:
 
 def fill(cloud: "Cloud", cell: Cell, image: Image, first: Volume) -> None:
     """Make the entry: a clone of the first user's volume, with its type, description and metadata."""
+    if not cell.cached:
+        return
     pool = cell.cluster.pools["volumes"]
     made = Volume(
         id=str(uuid.uuid4()),
@@ -52,6 +54,6 @@ def fill(cloud: "Cloud", cell: Cell, image: Image, first: Volume) -> None:
         source_volid=first.id,
     )
     cloud.volumes[made.id] = made
-    snapshot = pool.images[f"volume-{first.id}"].snapshot(f"volume-{made.id}.clone_snap")
+    snapshot = pool.images[f"volume-{first.id}"].snapshot(f"volume-{made.id}.clone_snap", protected=True)
     pool.clone(snapshot, f"volume-{made.id}").resize(made.size * GIB)
     cloud.cache.append(CacheEntry(cell.backend, image.id, image.updated_at, made.id))

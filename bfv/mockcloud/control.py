@@ -119,7 +119,10 @@ def _cell(cloud: "Cloud", request: Request) -> Cell:
 
 
 def cell(cloud: "Cloud", request: Request) -> Response:
-    """Return a cell's storage; PUT {"storage": "up", "hangs" or "down"} or {"full": true} changes it."""
+    """Return a cell's storage; PUT {"storage": "up", "hangs" or "down"} or {"full": true} changes it.
+
+    So does {"cached": false}: Cinder's image-volume cache is off.
+    """
     found = _cell(cloud, request)
     if request.method == "PUT":
         given = request.json()
@@ -127,9 +130,10 @@ def cell(cloud: "Cloud", request: Request) -> Response:
             raise Refusal(400, f"a storage is {', '.join(STORAGE)}")
         found.storage = given.get("storage", found.storage)
         found.full = bool(given.get("full", found.full))
+        found.cached = bool(given.get("cached", found.cached))
         cloud.pace.run()
-    view = {"name": found.name, "storage": found.storage, "full": found.full, "backend": found.backend}
-    return Response(200, {**view, "fsid": found.cluster.fsid})
+    view = {"name": found.name, "storage": found.storage, "full": found.full, "cached": found.cached}
+    return Response(200, {**view, "backend": found.backend, "fsid": found.cluster.fsid})
 
 
 def _image_view(image: Image) -> Json:

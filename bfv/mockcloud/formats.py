@@ -15,7 +15,8 @@ SECTOR = 512
 BOOT_SIGNATURE = b"\x55\xaa"
 # oslo_utils/imageutils/format_inspector.py:GPTInspector: four entries of 16 bytes, the type is the fifth byte.
 PARTITIONS = range(446, 510, 16)
-MAGIC = {"qcow2": QCOW2, "vmdk": b"KDMV", "vhdx": b"vhdxfile"}
+# What a format begins with, and where.
+MAGIC = {"qcow2": (0, QCOW2), "vmdk": (0, b"KDMV"), "vhdx": (0, b"vhdxfile"), "iso": (32769, b"CD001")}
 
 
 def trouble(disk_format: str, data: bytes) -> str | None:
@@ -29,8 +30,8 @@ def trouble(disk_format: str, data: bytes) -> str | None:
         if signed and (not any(entry[4] for entry in entries) or any(entry[0] not in (0, 0x80) for entry in entries)):
             return "Image failed safety checks"
         return None
-    magic = MAGIC.get(disk_format)
-    if magic and not data.startswith(magic):
+    offset, magic = MAGIC.get(disk_format, (0, b""))
+    if not data[offset:].startswith(magic):
         return f"Image disk_format {disk_format} does not match stream data raw"
     return None
 

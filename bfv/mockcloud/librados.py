@@ -82,7 +82,9 @@ class Rados:
         return self.cell.cluster.fsid
 
     def mon_command(self, words: str, _data: bytes) -> tuple[int, bytes, str]:
-        """Answer ``mon dump`` alone."""
+        """Answer ``mon dump`` and ``osd dump`` alone."""
+        if json.loads(words)["prefix"] == "osd dump":
+            return 0, json.dumps({"require_min_compat_client": self.cell.cluster.oldest}).encode(), ""
         if json.loads(words)["prefix"] != "mon dump":
             return -errno.EINVAL, b"", "command not known"
         addr = f"127.0.0.1:{self.cell.number}6789/0"

@@ -295,8 +295,26 @@ class Image:
     def remove_snap(self, name: str) -> None:
         """Remove a snapshot."""
         self._change()
-        _snapshot(self.image, name)
+        if _snapshot(self.image, name).protected:
+            raise OSError(errno.EBUSY, f"RBD image is busy (error removing snapshot {name})")
         self.image.remove_snapshot(name)
+
+    @_locked
+    def is_protected_snap(self, name: str) -> bool:
+        """Say whether a snapshot may not be removed."""
+        return _snapshot(self.image, name).protected
+
+    @_locked
+    def protect_snap(self, name: str) -> None:
+        """Have a snapshot not removed."""
+        self._change()
+        _snapshot(self.image, name).protected = True
+
+    @_locked
+    def unprotect_snap(self, name: str) -> None:
+        """Let a snapshot be removed; clones of the second format do not mind."""
+        self._change()
+        _snapshot(self.image, name).protected = False
 
     @_locked
     def resize(self, size: int) -> None:

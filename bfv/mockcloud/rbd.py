@@ -28,6 +28,7 @@ class Snapshot:
     parent: "Snapshot | None"
     overlap: int
     trashed: bool = False
+    protected: bool = False
     id: int = 0
     # What librbd calls it in the trash.
     trash_name: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -100,10 +101,12 @@ class Image:
         kept = {number: data for number, data in self.objects.items() if number * OBJECT < size}
         self.objects = {number: data[: size - number * OBJECT] for number, data in kept.items()}
 
-    def snapshot(self, name: str) -> Snapshot:
+    def snapshot(self, name: str, protected: bool = False) -> Snapshot:
         """Make a snapshot."""
         number = self.pool.cluster.next_snapshot()
-        made = Snapshot(self, name, self.size, dict(self.objects), self.parent, self.overlap, id=number)
+        made = Snapshot(
+            self, name, self.size, dict(self.objects), self.parent, self.overlap, protected=protected, id=number
+        )
         self.snapshots.append(made)
         return made
 
@@ -203,6 +206,8 @@ class Cluster:
         self.pools = {name: Pool(self, name) for name in pools}
         # Addresses of clients that may not write any more.
         self.blocklist: set[str] = set()
+        # Ceph's require_min_compat_client.
+        self.oldest = "mimic"
         self._snapshots = 0
 
     def next_snapshot(self) -> int:

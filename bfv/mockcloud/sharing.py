@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Glance v2 around an image: versions, members, tags, deactivation, and copies in other stores."""
 
+import uuid
 from typing import TYPE_CHECKING
 
 from bfv.mockcloud import formats
-from bfv.mockcloud.images import METHODS, forbidden, get, stamp
+from bfv.mockcloud.images import EXPLANATIONS, METHODS, forbidden, get, stamp
 from bfv.mockcloud.state import Image, Member
 from bfv.mockcloud.wire import Json, Refusal, Request, Response, Route
 
@@ -185,22 +186,34 @@ def copy(cloud: "Cloud", request: Request) -> Response:
     image, body = get(cloud, request), request.json()
     if not request.who.admin:
         raise forbidden("copy_image")
+    if image.properties.get(TASK):
+        raise Refusal(409, EXPLANATIONS[409], more="Image has active task")
     wanted = cloud.stores if body.get("all_stores") else body.get("stores", ())
     for store in wanted:
         if store not in cloud.stores:
             raise Refusal(409, f"Store for image {image.id} not found: Store {store} not found")
+        if store in image.stores and not body.get("all_stores"):
+            raise Refusal(400, f"Image is already present at store '{store}'")
+    # The task's id is the lock of the image (``glance/api/v2/images.py:import_image``).
+    image.properties |= {TASK: str(uuid.uuid4()), IMPORTING: ",".join(wanted), FAILED: ""}
+    image.updated_at = cloud.second()
 
     def act() -> None:
+        if image.id not in cloud.images:
+            return
         for store in wanted:
-            if image.id in cloud.images and store not in image.stores:
+            if store not in image.stores:
                 formats.store(cloud.cells[store], image.id, formats.read(cloud.cells[image.stores[0]], image.id))
                 image.stores.append(store)
+        del image.properties[TASK]
+        image.properties[IMPORTING] = ""
         image.updated_at = cloud.second()
 
     cloud.pace.later("copying", image.id, act)
     return Response(202, None, dict(HTML))
 
 
+TASK, IMPORTING, FAILED = "os_glance_import_task", "os_glance_importing_to_stores", "os_glance_failed_import"
 IMAGE = "/v2/images/{id}"
 ROUTES: tuple[Route, ...] = (
     Route("GET", "", versions, ""),

@@ -20,13 +20,17 @@ STORAGE = ("up", "hangs", "down")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a cloud is made of; ``glance_stores`` None gives each cell a store of Glance's, the first is the default."""
+    """What a cloud is made of; ``glance_stores`` None gives each cell a store of Glance's, the first is the default.
+
+    ``shared_lock``: the cells' cinder-volumes have one coordination backend, so one lock for each image.
+    """
 
     cells: tuple[str, ...] = ("cell1", "cell2")
     host: str = "mock"
     capacity_gb: float = 1000.0
     glance_stores: tuple[str, ...] | None = None
     tiers: tuple[str, ...] = ("fast",)
+    shared_lock: bool = False
 
     def __post_init__(self) -> None:
         if not self.cells or len(set(self.cells)) < len(self.cells):
@@ -37,7 +41,11 @@ class Settings:
 
 @dataclass
 class Cell:
-    """A cell's storage: one Cinder backend on one Ceph. ``filling`` holds the images that are being copied in."""
+    """A cell's storage: one Cinder backend on one Ceph. ``filling`` holds the images that are being copied in.
+
+    ``cached`` is Cinder's ``image_volume_cache_enabled``; ``busy`` says until when the volume that many are cloned of
+    takes its snapshots, one after the other.
+    """
 
     name: str
     number: int
@@ -46,7 +54,9 @@ class Cell:
     cluster: Cluster
     storage: str = "up"
     full: bool = False
+    cached: bool = True
     filling: dict[str, str] = field(default_factory=dict)
+    busy: dict[str, float] = field(default_factory=dict)
 
     @property
     def backend(self) -> str:

@@ -35,8 +35,32 @@ def _place(cloud: "Cloud", volume: Volume) -> None:
         messages.add(cloud, volume, "no_backend")
         return
     cloud.touch(volume, host=cell.backend)
-    act = _create if _copies_nothing(cloud, cell, volume) else _begin_download
-    cloud.pace.later("creating", volume.id, lambda: act(cloud, cell, volume), lambda: _free(cell, volume))
+    act = _queue if _copies_nothing(cloud, cell, volume) else _begin_download
+    cloud.pace.later("creating", volume.id, lambda: act(cloud, cell, volume), lambda: _free(cloud, cell, volume))
+
+
+def _queue(cloud: "Cloud", cell: Cell, volume: Volume) -> None:
+    """Make a volume after those that take a snapshot of the same volume: that lasts as long as ``cloning`` says.
+
+    So are clones by volume and by cache made (``cinder/volume/drivers/rbd.py:create_cloned_volume``), one a second with
+    Ceph's own ``paxos_propose_interval``; those of a snapshot or of Glance's image take none.
+    """
+    source, seconds = _snapped(cloud, cell, volume), cloud.pace.seconds("cloning")
+    if source is None or not seconds:
+        _create(cloud, cell, volume)
+        return
+    now = cloud.clock.seconds()
+    cell.busy[source] = max(now, cell.busy.get(source, 0.0)) + seconds
+    cloud.pace.after(cell.busy[source] - now, volume.id, lambda: _create(cloud, cell, volume))
+
+
+def _snapped(cloud: "Cloud", cell: Cell, volume: Volume) -> str | None:
+    """Return the volume of which a snapshot is taken to make another, if any."""
+    image = _image(cloud, volume)
+    if volume.snapshot_id or image is None or cloneable(image, cell):
+        return volume.source_volid
+    entry = cache.find(cloud, cell, image)
+    return entry.volume_id if entry else None
 
 
 def _choose(cloud: "Cloud", volume: Volume) -> Cell | None:
@@ -80,17 +104,27 @@ def cloneable(image: Image, cell: Cell) -> bool:
     return image.fields["disk_format"] == "raw" and cell.name in image.stores
 
 
-def _free(cell: Cell, volume: Volume) -> bool:
-    """Wait for a Ceph that hangs, and for the volume that fills the cache with the same image."""
-    return up(cell) and cell.filling.get(volume.image_id or "", volume.id) == volume.id
+def _free(cloud: "Cloud", cell: Cell, volume: Volume) -> bool:
+    """Wait for a Ceph that hangs, and for the volume that fills a cache with the same image.
+
+    The lock is of the image alone, so cells that share it wait for each other, hits too
+    (``cinder/volume/flows/manager/create_volume.py:_prepare_image_cache_entry``); without a cache there is none, nor
+    for what is cloned from Glance.
+    """
+    image = _image(cloud, volume)
+    if image is None or cloneable(image, cell) or not cell.cached:
+        return up(cell)
+    cells = cloud.cells.values() if cloud.settings.shared_lock else (cell,)
+    return up(cell) and all(each.filling.get(volume.image_id or "", volume.id) == volume.id for each in cells)
 
 
 def _begin_download(cloud: "Cloud", cell: Cell, volume: Volume) -> None:
     image = _image(cloud, volume)
     if image is None or _copies_nothing(cloud, cell, volume) or cell.storage == "down":
-        _create(cloud, cell, volume)
+        _queue(cloud, cell, volume)
         return
-    cell.filling[image.id] = volume.id
+    if cell.cached:
+        cell.filling[image.id] = volume.id
     cloud.touch(volume, status="downloading")
     cloud.pace.later("downloading", volume.id, lambda: _download(cloud, cell, volume), lambda: up(cell))
 
@@ -140,11 +174,11 @@ def _parent(cloud: "Cloud", cell: Cell, volume: Volume, image: Image | None) -> 
         source = pool.images[name(cloud.snapshots[volume.snapshot_id].volume_id)]
         return source.find(f"snapshot-{volume.snapshot_id}")
     if volume.source_volid:
-        return pool.images[name(volume.source_volid)].snapshot(f"{name(volume.id)}.clone_snap")
+        return pool.images[name(volume.source_volid)].snapshot(f"{name(volume.id)}.clone_snap", protected=True)
     if image is not None and cloneable(image, cell):
         return cell.cluster.pools["images"].images[image.id].find("snap")
     if image is not None and (entry := cache.find(cloud, cell, image)):
-        return pool.images[name(entry.volume_id)].snapshot(f"{name(volume.id)}.clone_snap")
+        return pool.images[name(entry.volume_id)].snapshot(f"{name(volume.id)}.clone_snap", protected=True)
     return None
 
 
@@ -215,7 +249,8 @@ def wipe(cluster: Cluster, image_name: str) -> None:
     image = pool.images.get(image_name)
     if image is None:
         return
-    if any(each.name.endswith(".clone_snap") for each in image.snapshots):
+    # In the trash a snapshot has another name.
+    if any(each.name.endswith(".clone_snap") and not each.trashed for each in image.snapshots):
         pool.rename(image_name, f"{image_name}.deleted")
         return
     for snapshot in list(image.snapshots):

@@ -7,7 +7,7 @@ fixtures ``backend``, ``access``, ``other_access`` (of another project), ``targe
 that a test makes it removes. Nothing else in ``imagebackends`` needs pytest.
 """
 
-from imagebackends.conformance.abilities import ReimagesConformance, SnapshotsConformance
+from imagebackends.conformance.abilities import ReimagesConformance, SnapshotsConformance, WarmsConformance
 from imagebackends.conformance.suite import BackendConformance
 
-__all__ = ["BackendConformance", "ReimagesConformance", "SnapshotsConformance"]
+__all__ = ["BackendConformance", "ReimagesConformance", "SnapshotsConformance", "WarmsConformance"]

@@ -5,8 +5,8 @@ import dataclasses
 
 import pytest
 
-from imagebackends.backend import Backend, Reimages, Snapshots
-from imagebackends.conformance.disks import Disks, Fixtures, ids, long_ago, new_id
+from imagebackends.backend import Backend, Reimages, Snapshots, Warms
+from imagebackends.conformance.disks import Disks, Fixtures, ids, long_ago, new_id, until
 from imagebackends.errors import HasSnapshots, NotFound, Refused
 from imagebackends.types import Access, Found, SourceKind
 
@@ -84,4 +84,47 @@ class SnapshotsConformance(Fixtures):
         assert backend.get(access, disk.id) == disk
 
 
-ABILITIES: dict[type, type[Fixtures]] = {Reimages: ReimagesConformance, Snapshots: SnapshotsConformance}
+class WarmsConformance(SnapshotsConformance):
+    """What a backend that declares ``Warms`` must do."""
+
+    def test_a_snapshot_is_taken_found_again_and_dropped(self, disks: Disks) -> None:
+        """One whose answer was lost is found by its marker alone, and a disk can be made of it."""
+        backend, access = disks.backend, disks.access
+        assert isinstance(backend, Warms)
+        disk, marker = disks.make(), new_id()
+        assert backend.find_snapshot(access, disk.id, marker) is None
+
+        taken = backend.take_snapshot(access, disk.id, "conformance", marker)
+
+        assert (taken.volume_id, taken.size) == (disk.id, disk.size)
+        seconds = disks.seconds
+        until(seconds, lambda: backend.snapshot(access, taken.id), lambda found: found.status == "available")
+        found = backend.find_snapshot(access, disk.id, marker)
+        assert found is not None
+        assert found.id == taken.id
+        assert backend.find_snapshot(access, disk.id, new_id()) is None
+        clone = disks.make(disks.spec(source="snapshot", source_id=taken.id, size=disk.size))
+        assert clone.snapshot_id == taken.id
+        disks.remove(clone.id)
+
+        backend.drop_snapshot(access, taken.id)
+
+        def gone() -> bool:
+            try:
+                backend.snapshot(access, taken.id)
+            except NotFound:
+                return True
+            return False
+
+        until(seconds, gone, lambda done: done)
+        with pytest.raises(NotFound):
+            backend.drop_snapshot(access, taken.id)
+        with pytest.raises(NotFound):
+            backend.take_snapshot(access, new_id(), "conformance", new_id())
+
+
+ABILITIES: dict[type, type[Fixtures]] = {
+    Reimages: ReimagesConformance,
+    Snapshots: SnapshotsConformance,
+    Warms: WarmsConformance,
+}

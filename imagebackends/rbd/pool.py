@@ -81,6 +81,19 @@ class Cluster:
         pairs = (address.rpartition(":") for address in addresses)
         return [(host.strip("[]"), port) for host, _, port in pairs]
 
+    def clones_v2(self) -> bool:
+        """Say whether clients clone in the second format here: one where snapshots may go before their clones.
+
+        ``rbd_default_clone_format`` is `auto` by default: v2 from ``require_min_compat_client`` mimic on.
+        """
+        code, out, words = self.call(
+            "ask Ceph for its oldest clients",
+            lambda: self._connected().mon_command('{"prefix": "osd dump", "format": "json"}', b""),
+        )
+        if code:
+            raise ERRNOS.get(-code, MaybeRunning)(f"ask Ceph for its oldest clients: {words}")
+        return str(json.loads(out)["require_min_compat_client"]) >= "mimic"
+
     def close(self) -> None:
         """End the connection when the calls that run have ended."""
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -219,8 +232,17 @@ class Pool:
         self._change(image, f"make snapshot {name} of", lambda handle: handle.create_snap(name))
 
     def drop_snapshot(self, image: Ref, name: str) -> None:
-        """Remove a snapshot; one with clones goes to the trash and with the last of them."""
-        self._change(image, f"remove snapshot {name} of", lambda handle: handle.remove_snap(name))
+        """Remove a snapshot, a protected one too; one with clones goes to the trash and with the last of them.
+
+        Raises InUse for one that has clones of the first format.
+        """
+
+        def act(handle: Any) -> None:
+            if handle.is_protected_snap(name):
+                handle.unprotect_snap(name)
+            handle.remove_snap(name)
+
+        self._change(image, f"remove snapshot {name} of", act)
 
     def children(self, image: Ref) -> list[Child]:
         """Return the clones of all snapshots of an image, of all pools that this user may read."""

@@ -46,6 +46,7 @@ BODIES = {
     "server-metadata:update_all": {"metadata": {"a": "b"}},
     "server-metadata:update": {"meta": {"x": "b"}},
     "os-server-tags:update_all": {"tags": ["x"]},
+    "os-image-sources:warm": {"warm": {"image": str(uuid.UUID(int=7))}},
     "os-volumes-attachments:create": {"volumeAttachment": {"volumeId": NOWHERE}},
     "os-volumes-attachments:update": {"volumeAttachment": {"volumeId": NOWHERE}},
     "os-server-external-events:create": {"events": [{"server_uuid": NOWHERE, "name": "network-changed"}]},

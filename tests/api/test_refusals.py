@@ -16,6 +16,7 @@ from tests import sites
 from tests.api import examples
 from tests.api.examples import names
 
+NOWHERE = examples.NOWHERE
 DEFAULTS = {name: check for name, check, *_ in POLICIES}
 # A user's own key pairs are changed by whoever may log in, as in nova.
 CHANGES = [route for route in ROUTES if route.method != "GET" and DEFAULTS[route.policy] != OWN_USER]

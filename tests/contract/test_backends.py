@@ -16,6 +16,19 @@ def types(site, who):
     return {row["name"]: row for row in site.volume(who, "GET", "/types").json()["volume_types"]}
 
 
+def test_how_a_type_encrypts_is_told_to_admins(site, admin, member):
+    rows = site.volume(admin, "GET", "/types").json()["volume_types"]
+    path = f"/types/{next(row['id'] for row in rows if row['name'] == 'cell1')}/encryption"
+    answer = site.volume(admin, "GET", path)
+    assert (answer.status_code, answer.json()) == (200, {})
+    text = "Policy doesn't allow volume_extension:volume_type_encryption:get to be performed."
+    refused(site.volume(member, "GET", path), 403, text)
+    unknown = str(uuid.uuid4())
+    refused(
+        site.volume(admin, "GET", f"/types/{unknown}/encryption"), 404, f"Volume type {unknown} could not be found."
+    )
+
+
 def test_types(site, admin, member):
     seen, all_of_it = types(site, member), types(site, admin)
     assert {"cell1", "cell2", "cell1-fast", "cell2-fast", "lost", "__DEFAULT__"} <= set(seen)

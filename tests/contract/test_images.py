@@ -4,6 +4,7 @@
 import hashlib
 import os
 import struct
+import time
 import uuid
 
 import pytest
@@ -295,6 +296,35 @@ def test_stores_and_copies(site, admin, member, make_image):
     body = {"method": {"name": "copy-image"}, "stores": ["cell2"]}
     answer = site.image(member, "POST", f"/v2/images/{image_id}/import", body)
     glance_refused(answer, 403, "You are not authorized to complete copy_image action.")
+
+
+def test_a_copy_holds_its_image_and_changes_it(site, admin, make_image):
+    image_id = make_image(os.urandom(24 << 20))
+    before = show(site, admin, image_id)
+    assert before["stores"] == "cell1"
+    time.sleep(1.1)
+    path, body = f"/v2/images/{image_id}/import", {"method": {"name": "copy-image"}, "stores": ["cell2"]}
+    first = site.image(admin, "POST", path, body)
+    assert (first.status_code, first.content) == (202, b"")
+    glance_refused(site.image(admin, "POST", path, body), 409, "Image has active task")
+    copying = show(site, admin, image_id)
+    assert copying["os_glance_import_task"]
+    assert copying["os_glance_importing_to_stores"] == "cell2"
+
+    deadline = time.monotonic() + 60
+    while "os_glance_import_task" in (after := show(site, admin, image_id)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    assert sorted(after["stores"].split(",")) == ["cell1", "cell2"]
+    assert after["updated_at"] > before["updated_at"]
+    same = before.keys() - {"stores", "updated_at"}
+    assert {key: after[key] for key in same} == {key: before[key] for key in same}
+    assert {key: after[key] for key in after.keys() - before.keys()} == {
+        "os_glance_importing_to_stores": "",
+        "os_glance_failed_import": "",
+    }
+    glance_refused(site.image(admin, "POST", path, body), 400, "Image is already present at store")
 
 
 def listed(site, who, **query):

@@ -27,9 +27,9 @@ def world(site, tmp_path):
     return sites.World(site, tmp_path, late_answer=1)
 
 
-def boundaries(world, *verb):
+def boundaries(world, *verb, user="demo"):
     """Run a verb to its end and return all its boundaries."""
-    done = world.victim(["none", "0", *verb])
+    done = world.victim(["none", "0", *verb], user)
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout.splitlines()[-1])
     assert counts["commit"] > 5

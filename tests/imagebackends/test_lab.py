@@ -8,7 +8,7 @@ import pytest
 from keystoneauth1.service_token import ServiceTokenAuthWrapper
 
 from imagebackends import Settings, load
-from imagebackends.conformance import BackendConformance, ReimagesConformance, SnapshotsConformance
+from imagebackends.conformance import BackendConformance, ReimagesConformance, WarmsConformance
 from imagebackends.types import Access, Target
 from tests import sites
 
@@ -63,7 +63,7 @@ def other_access(site):
     return access_of(site, "other")
 
 
-class TestCinder(BackendConformance, ReimagesConformance, SnapshotsConformance):
+class TestCinder(BackendConformance, ReimagesConformance, WarmsConformance):
     @pytest.fixture
     def image_id(self, image_ids):
         return image_ids[0]

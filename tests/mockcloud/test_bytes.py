@@ -6,6 +6,7 @@ import os
 import pytest
 
 from bfv.mockcloud.rbd import GIB, OBJECT, Cluster, RbdError
+from tests.sites import until
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_deleting_an_image_keeps_its_clones(demo, image, data):
 def test_a_copied_image_is_cloned_there_too(demo, admin, image, data):
     body = {"method": {"name": "copy-image"}, "stores": ["cell2"]}
     assert admin("POST", f"/v2/images/{image}/import", body).status_code == 202
-    assert demo("GET", f"/v2/images/{image}").json()["stores"] == "cell1,cell2"
+    until(lambda: demo("GET", f"/v2/images/{image}").json()["stores"] == "cell1,cell2")
     ident = demo.volume(imageRef=image, volume_type="cell2")
     assert demo.rbd("cell2", f"volume-{ident}").json()["parent"] == f"images/{image}@snap"
     assert demo.bytes("cell2", ident, len(data)) == data
