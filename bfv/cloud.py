@@ -24,6 +24,7 @@ from cells.database import Database
 from cells.errors import BadCell, Exists, NotMapped
 from cells.listing import Query
 from cells.types import Server, ServerMapping
+from imagebackends.rbd.bindings import Bindings
 from imagebackends.types import Attachment
 
 ATTEMPTS = 3
@@ -33,8 +34,9 @@ Progress = Callable[[ServerInfo], None]
 class Cloud:
     """All verbs, over one configuration. Close it, or use it with ``with``."""
 
-    def __init__(self, conf: cfg.ConfigOpts, caller: Callable[[], Caller], engine: Engine | None = None) -> None:
-        self.parts: Parts = assemble(conf)
+    def __init__(self, conf: cfg.ConfigOpts, caller: Callable[[], Caller], engine: Engine | None = None,
+                 bindings: Bindings | None = None) -> None:  # fmt: skip
+        self.parts: Parts = assemble(conf, bindings)
         self._caller = caller
         # Called with each event of a server that other services tell of.
         self.listeners: list[Callable[[ServerEvent], None]] = []
