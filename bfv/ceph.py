@@ -14,20 +14,18 @@ from cells.lane import Call, Lane, Latch
 from imagebackends.errors import BadRequest, Unreachable
 from imagebackends.http import Settings
 from imagebackends.rbd import bindings as binding
-from imagebackends.rbd.backend import RbdBackend
 from imagebackends.rbd.bindings import Bindings
 from imagebackends.rbd.pool import Cluster
 from imagebackends.rbd.pools import Pools
 
 
 class Clusters:
-    """Nova's pool of each cell that names a ``ceph_conf``, and the deprecated image backend on them."""
+    """Nova's pool of each cell that names a ``ceph_conf``."""
 
     def __init__(self, settings: Settings, session: Session, bindings: Bindings | None = None) -> None:
-        self.settings, self._session, self._bindings = settings, session, bindings
+        self.settings, self.session, self._bindings = settings, session, bindings
         self._lock = threading.RLock()
         self._pools: Pools | None = None
-        self._rbd: RbdBackend | None = None
 
     @property
     def bindings(self) -> Bindings:
@@ -43,12 +41,6 @@ class Clusters:
                 raise BadRequest("No cell names its Ceph: set [cell:NAME] ceph_conf, ceph_user and nova_pool.")
             self._pools = self._pools or Pools(self.settings, self.bindings)
             return self._pools
-
-    def rbd(self) -> RbdBackend:
-        """Return the image backend rbd, which says once that it is deprecated. Raises what ``pools`` raises."""
-        with self._lock:
-            self._rbd = self._rbd or RbdBackend(self.settings, self._session, self.bindings)
-            return self._rbd
 
     def look(self, seconds: float) -> dict[str, str]:
         """Read one object of each cell's pool, of all at once, and return why, for each cell whose Ceph is silent.
@@ -86,6 +78,5 @@ class Clusters:
 
     def close(self) -> None:
         """End the connections when what runs has ended."""
-        for each in (self._rbd, self._pools):
-            if each is not None:
-                each.close()
+        if self._pools is not None:
+            self._pools.close()

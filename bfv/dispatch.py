@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from bfv import delete, probe, sweep
+from bfv.compare import copies, trial
 from bfv.errors import CellDown, LeaseLost, MaybeRunning, StorageError
 from bfv.journal import Intent
 from bfv.parts import Parts
@@ -17,6 +18,8 @@ FLOWS: dict[str, Callable[[Parts, Intent], None]] = {
     "delete": delete.run,
     "probe": probe.run,
     "sweep": sweep.run,
+    trial.VERB: trial.run,
+    copies.COPIES: copies.run,
 }
 
 

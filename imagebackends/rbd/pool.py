@@ -226,6 +226,17 @@ class Pool:
 
         return self._on(image, "compare", act, snapshot=snapshot)
 
+    def held(self, image: Ref) -> list[Extent]:
+        """Return what an image holds itself, without what it has of its parent or keeps for snapshots."""
+        found: list[Extent] = []
+
+        def act(handle: Any) -> list[Extent]:
+            tell = lambda *extent: found.append(Extent(*extent))  # noqa: E731
+            handle.diff_iterate(0, handle.size(), None, tell, include_parent=False)
+            return found
+
+        return self._on(image, "look at what is held by", act)
+
     def snapshot(self, image: Ref, name: str) -> None:
         """Make a snapshot. Raises Exists."""
         self._change(image, f"make snapshot {name} of", lambda handle: handle.create_snap(name))
