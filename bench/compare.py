@@ -38,9 +38,9 @@ def storm(cloud, side, image, cell, count):
     return 60 * count / seconds
 
 
-def storms(cloud, image, cells, count, rounds):
+def storms(cloud, who, image, cells, count, rounds):
     """Yield a row for each cell: storms in turns, the first of each only to warm."""
-    with sides.opened(cloud.parts) as both:
+    with sides.opened(cloud.parts, who) as both:
         for cell in cells:
             found = {name: [] for name in both}
             for number in range(-1, rounds):
@@ -90,7 +90,7 @@ def main():
         world = sites.World(site, home, ceph=True)
         with world.cloud() as cloud:
             found = compare(cloud.parts, site.caller("demo"), Plan(image, count=args.count, cold=args.cold))
-            rows = list(storms(cloud, image, found.cells(), args.count, args.rounds))
+            rows = list(storms(cloud, site.caller("demo"), image, found.cells(), args.count, args.rounds))
     report.write("compare_storm", rows)
     Path("build/bench/compare.json").write_text(json.dumps(plain(found), indent=1) + "\n")
     picture.draw(found, Path("build/bench/compare"))

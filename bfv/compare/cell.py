@@ -13,7 +13,7 @@ from bfv.compare.trial import Trial
 from bfv.compare.values import Boot, Cost, Series, State
 from bfv.errors import StorageError
 from bfv.types import Caller
-from imagebackends.rbd.pool import Cluster
+from imagebackends.rbd.pool import Cluster, Pool
 from imagebackends.types import Target
 
 GIB = 1024**3
@@ -167,20 +167,23 @@ class CellTrials:
         )
 
     def kept(self) -> list[str]:
-        """Return what cinder has only renamed, since it made a clone of it for its cache: it never removes that."""
-        lines = []
-        for row in self._rows:
-            for trial in row.trials:
-                if row.side.name == "cinder" and trial.connection:
-                    lines += self._renamed(trial)
-        return lines
+        """Return what cinder has only renamed, since it made clones of it for its cache: it never removes that."""
+        cinder = [each for row in self._rows if row.side.name == "cinder" for each in row.trials if each.connection]
+        if not cinder:
+            return []
+        pool, _ = disks.place(self._cluster, cinder[0].connection)
+        names = [disks.place(self._cluster, each.connection)[1] for each in cinder]
+        names += [f"volume-{volume}" for cell, volume in self._copies.volumes if cell == self._target.cell]
+        return [line for name in names for line in self._renamed(pool, f"{name}.deleted")]
 
-    def _renamed(self, trial: Trial) -> list[str]:
-        pool, name = disks.place(self._cluster, trial.connection)
+    def _renamed(self, pool: Pool, name: str) -> list[str]:
         try:
-            found = pool.find(f"{name}.deleted")
-            held = sum(each.length for each in pool.held(found.name)) if found else 0
+            if pool.find(name) is None:
+                return []
+            mib = math.ceil(sum(each.length for each in pool.held(name)) / 2**20)
         except StorageError:
             return []
-        words = f"cell {trial.cell}: cinder keeps {pool.name}/{name}.deleted, {math.ceil(held / 2**20)} MiB, for good"
-        return [f"{words}: it cloned it for its cache; `rbd snap purge` and `rbd rm` remove it"] if found else []
+        return [
+            f"cell {self._target.cell}: cinder keeps {pool.name}/{name}, {mib} MiB, for good: it cloned it for its "
+            "cache; `rbd snap purge` and `rbd rm` remove it, clones first"
+        ]

@@ -6,6 +6,7 @@ takes each copy in and keeps it for good (``cinder/image/cache.py`` does not loo
 volume is known by the storage itself: it is the parent of a disk of ours, and bears our copy's id in its name.
 """
 
+import dataclasses
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,8 +40,10 @@ class Copies:
             COPIES, str(uuid.uuid4()), project_id=who.project_id, user_id=who.user_id, request_id=new_request_id(),
             request={},
         )  # fmt: skip
-        parts.rights.keep(intent.id, who)
+        parts.rights.keep(intent.id, dataclasses.replace(who, request_id=intent.request_id))
         self.parts, self.job, self.run = parts, Job(parts, intent), intent.id
+        # Cell and id of each volume of cinder's cache that was noted.
+        self.volumes: list[tuple[str, str]] = []
 
     def make(self, image: Image) -> Copy:
         """Copy an image."""
@@ -58,13 +61,13 @@ class Copies:
 
     def cached(self, cell: str, volume_id: str, copy: Copy) -> None:
         """Note a volume of cinder's cache, if it is one of a copy of ours."""
-        noted = [thing for thing in self.job.objects() if thing.external_id == volume_id]
         ours = any(thing.external_id == copy.image.id for thing in self.job.objects())
-        if not ours or noted:
+        if not ours or (cell, volume_id) in self.volumes:
             return
         access = self.parts.rights.everywhere(self.job.intent.request_id)
         if access is not None and self.parts.backend.get(access, volume_id).name == f"image-{copy.image.id}":
             self.job.know(self.job.ask("cached", f"{cell} {copy.image.id}"[:64], {}), volume_id)
+            self.volumes.append((cell, volume_id))
 
     def remove(self) -> list[str]:
         """Remove all, and end the intent; return what stays, which keeps the intent open for `repair`."""

@@ -56,7 +56,10 @@ def _panel(axis: Any, found: Comparison, title: str, unit: str, values: Values) 
             color=COLOURS[backend],
             label=backend,
         )
-        labels = [f"{mid:,.3g}" if each else "none" for mid, each in zip(middles, measured, strict=True)]
+        labels = [
+            (f"{mid:,.0f}" if mid >= 100 else f"{mid:.2g}") if each else "none"
+            for mid, each in zip(middles, measured, strict=True)
+        ]
         axis.bar_label(bars, labels, padding=2, fontsize=8)
     axis.set_title(title)
     axis.set_ylabel(unit)

@@ -39,7 +39,7 @@ def compare(parts: Parts, who: Caller, plan: Plan, tell: Tell = lambda _: None) 
     size = _size(parts, image)
     series: list[Series] = []
     left: list[str] = []
-    with opened(parts) as sides:
+    with opened(parts, who) as sides:
         copies = Copies(parts, who)
         done: list[CellTrials] = []
         try:

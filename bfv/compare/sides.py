@@ -13,6 +13,7 @@ from bfv.compare.calls import Calls
 from bfv.compare.values import BACKENDS, Cost
 from bfv.errors import MaybeRunning, NotFound
 from bfv.parts import Parts
+from bfv.types import Caller, utcnow
 from bfv.waits import Waits
 from imagebackends.backend import Backend
 from imagebackends.cinder.backend import CinderBackend
@@ -109,11 +110,14 @@ def side(parts: Parts, name: str) -> Side:
 
 
 @contextlib.contextmanager
-def opened(parts: Parts) -> Iterator[dict[str, Side]]:
-    """Have both sides for as long as the block lasts. Raises what ``Clusters.pools`` raises."""
+def opened(parts: Parts, who: Caller) -> Iterator[dict[str, Side]]:
+    """Have both sides, connected already, for as long as the block lasts. Raises what ``Clusters.pools`` raises."""
     parts.clusters.pools()
+    access = parts.rights.beside(who)
     with contextlib.ExitStack() as stack:
         found = {name: side(parts, name) for name in BACKENDS}
         for each in found.values():
             stack.callback(each.close)
+            # Version, token and connection are a process's, not a boot's.
+            each.backend.look(access, (), utcnow())
         yield found

@@ -6,6 +6,7 @@ snapshot is written down with a random name before it is asked for, and is looke
 own disk. ``run`` only removes: a comparison that was cut off is not gone on with.
 """
 
+import dataclasses
 import uuid
 from typing import Any
 
@@ -35,7 +36,7 @@ class Trial:
             VERB, server_id, project_id=who.project_id, user_id=who.user_id, request_id=new_request_id(),
             request={"backend": side.name, "run": run}, cell=cell,
         )  # fmt: skip
-        side.parts.rights.keep(intent.id, who)
+        side.parts.rights.keep(intent.id, dataclasses.replace(who, request_id=intent.request_id))
         self.job = Job(side.parts, intent)
         self.disk: Disk | None = None
         self.connection: dict[str, Any] = {}
