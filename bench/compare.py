@@ -19,6 +19,7 @@ from bench import report
 from bfv.cli.output import plain
 from bfv.compare import Plan, compare, picture, sides, table
 from tests import sites
+from tests.compare.outside import Outside
 
 MIB = 1 << 20
 
@@ -89,6 +90,8 @@ def main():
         stack.callback(lambda: site.call("admin", "DELETE", f"{site.image_url}/v2/images/{image}"))
         world = sites.World(site, home, ceph=True)
         with world.cloud() as cloud:
+            outside = Outside(site, cloud.parts.clusters.pools().clusters)
+            stack.callback(outside.sweep, outside.renamed())
             found = compare(cloud.parts, site.caller("demo"), Plan(image, count=args.count, cold=args.cold))
             rows = list(storms(cloud, site.caller("demo"), image, found.cells(), args.count, args.rounds))
     report.write("compare_storm", rows)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bfv import config
 from bfv.caller import from_environment
-from bfv.cli import admin, cell, compare, demo, group, host, mocked, output, quota, serve, servers, zone
+from bfv.cli import admin, cell, compare, demo, group, host, mocked, output, pool, quota, serve, servers, zone
 from bfv.cloud import Cloud
 from bfv.errors import CellsError, MaybeRunning, StorageError
 
@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     cell.add(verbs)
     host.add(verbs)
     zone.add(verbs)
+    pool.add(verbs)
     quota.add(verbs)
     group.add(verbs)
     compare.add(verbs)
