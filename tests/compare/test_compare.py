@@ -3,15 +3,19 @@
 
 import hashlib
 import os
+import uuid
 from collections import Counter
 
 import pytest
 import requests
 
 from bfv.compare import Plan, compare, disks, sides, table
-from bfv.compare.calls import service
+from bfv.compare.calls import Calls, service
 from bfv.compare.trial import Trial
 from bfv.errors import BadRequest, NotFound
+from imagebackends.rbd import bindings
+from imagebackends.rbd.pool import Cluster
+from tests.flows.test_read_only import read_only
 
 MIB = 1 << 20
 SERVICES = {"volume": "cinder", "image": "glance"}
@@ -160,3 +164,30 @@ def test_a_plan_that_cannot_be_is_refused_before_anything_is_made(site, world, i
     world.write_config(ceph=False)
     with world.cloud() as cloud, pytest.raises(BadRequest, match="set \\[cell:NAME\\] ceph_conf"):
         compare(cloud.parts, who, Plan(image_id))
+
+
+@pytest.mark.parametrize("site", ["mock"], indirect=True)
+def test_it_writes_nothing_into_novas_databases(world, site, image_id, outside):
+    """Beside a nova whose databases may only be read: the journal is ours."""
+    read_only(world, "api", "cell0", "cell1", "cell2")
+    with world.cloud() as cloud:
+        found = compare(cloud.parts, site.caller("demo"), Plan(image_id, ("cell1",), count=1))
+        assert cloud.parts.journal.opened() == []
+    assert [(each.why, each.bytes_equal) for each in found.series] == [("", True)] * 2
+
+
+def test_each_call_of_librbd_counts_once_and_closing_does_not(site, clusters):
+    calls = Calls()
+    counted = Cluster(clusters["cell1"].ceph, calls.of_bindings(site.bindings or bindings.load()))
+    name = f"contract-{uuid.uuid4()}"
+    clusters["cell1"].pool("vms").create(name, MIB)
+    try:
+        assert name in counted.pool("vms").names()
+        assert calls.now() == {"librbd": 1}
+        before = calls.now()
+        counted.pool("vms").resize(name, 2 * MIB)
+        # It is opened, its lock is looked at, it is resized.
+        assert calls.since(before) == {"librbd": 3}
+    finally:
+        clusters["cell1"].pool("vms").remove(name)
+        counted.close()
