@@ -16,6 +16,7 @@ from bfv.compare import Comparison, Plan, compare, picture, table
 from bfv.config import load
 from bfv.embedded import embedded
 from bfv.errors import BadRequest
+from imagebackends.rbd.backend import DEPRECATED
 
 LOUD = "MOCKED CLOUD: these times are of no real service. They show what is measured, not what it is with you."
 MIB = 1 << 20
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare, tell, and return 1 if anything failed, is left or has other bytes than the image."""
     if not args.image and not args.embedded:
         raise BadRequest("Name the image to boot, or try it with --embedded.")
+    output.err.print(DEPRECATED, markup=False)
     with _cloud(args) as (cloud, who, image):
         plan = Plan(image, tuple(each for each in args.cells.split(",") if each), args.count, args.cold)
         with output.err.status("comparing") as status:

@@ -8,13 +8,16 @@ from collections import Counter
 
 import pytest
 import requests
+import sqlalchemy as sa
 
 from bfv.compare import Plan, compare, disks, sides, table
 from bfv.compare.calls import Calls, service
 from bfv.compare.trial import Trial
-from bfv.errors import BadRequest, NotFound
+from bfv.errors import BadRequest, MaybeRunning, NotFound
+from bfv.tables import objects
 from imagebackends.rbd import bindings
 from imagebackends.rbd.pool import Cluster
+from tests import sites
 from tests.flows.test_read_only import read_only
 
 MIB = 1 << 20
@@ -36,7 +39,13 @@ def test_both_backends_boot_the_image_with_its_bytes_and_nothing_stays(world, si
     with world.cloud() as cloud:
         found = compare(cloud.parts, site.caller("demo"), Plan(image_id, count=2))
         assert cloud.parts.journal.opened() == []
+        copies = sa.select(objects.c.external_id).where(objects.c.kind == "image")
+        with cloud.parts.journal.database.reader() as conn:
+            [copy_id] = conn.execute(copies).scalars()
     assert not found.left
+    # What is told of bytes from Glance is what Glance itself has written down; the two of rbd's storm are told nowhere.
+    fetched = sum(boot.fetched for each in found.series for boots in each.boots.values() for boot in boots)
+    assert sent(site, copy_id) * len(data) == fetched + 2 * len(data)
     assert (found.image_id, found.image_size, found.disk_gib, found.cells()) == (
         image_id, len(data), 1, ["cell1", "cell2"]
     )  # fmt: skip
@@ -69,6 +78,14 @@ def test_both_backends_boot_the_image_with_its_bytes_and_nothing_stays(world, si
     # The disk that the cache's copy was cloned of, and that copy itself.
     assert [line.split("/")[0] for line in found.kept] == ["cell cell2: cinder keeps volumes"] * 2
     assert {("cell2", line.split("/")[1].split(",")[0]) for line in found.kept} <= outside.renamed()
+
+
+def sent(site, image_id):
+    """Return how often Glance has sent an image's bytes."""
+    if not site.control_url:
+        return sites.downloads(image_id)
+    wanted = {"method": "GET", "path": f"/v2/images/{image_id}/file"}
+    return requests.get(f"{site.control_url}/calls", params=wanted, timeout=10).json()["count"]
 
 
 @pytest.mark.parametrize("backend", ["cinder", "rbd"])
@@ -191,3 +208,39 @@ def test_each_call_of_librbd_counts_once_and_closing_does_not(site, clusters):
     finally:
         clusters["cell1"].pool("vms").remove(name)
         counted.close()
+
+
+@pytest.fixture
+def fault(site):
+    """Return a maker of faults of the mocked cloud; all end with the test."""
+    yield lambda **rule: requests.post(f"{site.control_url}/faults", json=rule, timeout=10).raise_for_status()
+    requests.delete(f"{site.control_url}/faults", timeout=10)
+
+
+@pytest.mark.parametrize("site", ["mock"], indirect=True)
+def test_a_snapshot_whose_answer_is_lost_is_removed_and_told(site, world, image_id, outside, fault):
+    fault(kind="lost_after", method="POST", path="/snapshots$")
+    with world.cloud() as cloud:
+        found = compare(cloud.parts, site.caller("demo"), Plan(image_id, ("cell1",), count=1))
+        assert (list(found.left), cloud.parts.journal.opened()) == ([], [])
+    assert "no answer" in found.of("cell1", "cinder").why
+    assert found.of("cell1", "rbd").why == ""
+
+
+@pytest.mark.parametrize("site", ["mock"], indirect=True)
+def test_a_copy_that_fails_half_way_is_removed(site, world, image_id, outside, fault):
+    fault(kind="status_before", method="PUT", path="/file$", status=500)
+    with world.cloud() as cloud:
+        with pytest.raises(MaybeRunning, match="copy image"):
+            compare(cloud.parts, site.caller("demo"), Plan(image_id, ("cell1",), count=1))
+        assert cloud.parts.journal.opened() == []
+
+
+@pytest.mark.parametrize("site", ["mock"], indirect=True)
+def test_what_cannot_be_removed_is_told_and_repair_removes_it(site, world, image_id, outside, fault):
+    fault(kind="status_before", method="DELETE", path="/volumes/[^/]+$", status=500, times=1)
+    with world.cloud() as cloud:
+        found = compare(cloud.parts, site.caller("demo"), Plan(image_id, ("cell1",), count=1))
+        assert len(found.left) == len(cloud.parts.journal.opened()) == 1
+        assert "`bfv repair` removes it" in found.left[0]
+        assert [each.open for each in cloud.repair()] == [False]
