@@ -7,6 +7,7 @@ Every call that a cluster leaves without an answer makes its cell's storage down
 
 import dataclasses
 import threading
+from collections.abc import Callable
 
 from keystoneauth1.session import Session
 
@@ -20,10 +21,12 @@ from imagebackends.rbd.pools import Pools
 
 
 class Clusters:
-    """Nova's pool of each cell that names a ``ceph_conf``."""
+    """Nova's pool of each cell that names a ``ceph_conf``; ``heard`` is called with one that answers again."""
 
-    def __init__(self, settings: Settings, session: Session, bindings: Bindings | None = None) -> None:
+    def __init__(self, settings: Settings, session: Session, bindings: Bindings | None = None,
+                 heard: Callable[[str], None] = lambda _: None) -> None:  # fmt: skip
         self.settings, self.session, self._bindings = settings, session, bindings
+        self._heard, self._silent = heard, set[str]()
         self._lock = threading.RLock()
         self._pools: Pools | None = None
 
@@ -45,7 +48,8 @@ class Clusters:
     def look(self, seconds: float) -> dict[str, str]:
         """Read one object of each cell's pool, of all at once, and return why, for each cell whose Ceph is silent.
 
-        What else goes wrong says nothing of the cluster: ``pools`` tells it. Takes ``seconds`` at most.
+        What else goes wrong says nothing of the cluster: ``pools`` tells it. Takes ``seconds`` at most. A cell that was
+        silent at the last look and answers now is up again, sooner than boots would try it.
         """
         named = self.settings.ceph
         if not named:
@@ -65,6 +69,10 @@ class Clusters:
         for cell, reason in silent.items():
             if self.settings.silent:
                 self.settings.silent(cell, reason)
+        for cell in self._silent - silent.keys():
+            if calls[cell].error is None:
+                self._heard(cell)
+        self._silent = set(silent)
         return silent
 
     def _read(self, cell: str, seconds: float) -> None:

@@ -44,6 +44,11 @@ class Cloud:
         self.engine.start(self._handle)
         self._heart = Heartbeat(self.parts.journal.beat, conf.engine.lease / 3)
         self._heart.start()
+        # A Ceph that hangs is seen as soon as a database that does, and not by boots that wait for it.
+        look = lambda: self.parts.clusters.look(self.parts.cells.cell_timeout)  # noqa: E731
+        self._watch = Heartbeat(look, conf.database.probe_interval_max)
+        if self.parts.clusters.settings.ceph:
+            self._watch.start()
         self._agent = _agent(self.parts)
 
     def __enter__(self) -> "Cloud":
@@ -62,6 +67,8 @@ class Cloud:
         self.engine.stop(seconds)
         self.parts.closed.set()
         self._heart.stop()
+        if self.parts.clusters.settings.ceph:
+            self._watch.stop()
         self.parts.close()
 
     def decide(self, request: BootRequest, caller: Caller | None = None) -> Decision:

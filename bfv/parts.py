@@ -118,7 +118,7 @@ def assemble(conf: cfg.ConfigOpts, bindings: Bindings | None = None) -> Parts:
         listing=Listing(registry, databases),
         writable=Writable(api, databases.cell, databases),
         quota=config.quota(conf),
-        clusters=Clusters(settings, session, bindings),
+        clusters=Clusters(settings, session, bindings, storage.ok),
         storage=storage,
         driver=drivers.load(conf.compute.driver, conf) if conf.compute.driver else None,
     )

@@ -33,6 +33,15 @@ def test_a_silent_ceph_is_seen_by_asking_for_the_cells_and_boots_go_elsewhere(wo
         assert found["cell1"].since
 
 
+def test_a_ceph_that_falls_silent_is_seen_while_nobody_asks_and_when_it_is_back(world, site):
+    text = world.config.read_text().replace("cell_timeout = 2\n", "cell_timeout = 2\nprobe_interval_max = 0.5\n")
+    world.config.write_text(text)
+    with world.cloud() as cloud:
+        with site.silent("cell2"):
+            sites.until(lambda: "cell2" in cloud.parts.storage.down())
+        sites.until(lambda: not cloud.parts.storage.down(), 25)
+
+
 def test_whoever_meets_a_silent_ceph_makes_its_cell_down(world, site):
     with world.cloud() as cloud:
         pool = cloud.parts.clusters.pools().of("cell2")
