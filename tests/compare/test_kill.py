@@ -11,7 +11,11 @@ import pytest
 
 from tests.flows.test_kill import HOW_MUCH, chosen
 
-pytestmark = pytest.mark.parametrize("site", [pytest.param("lab", marks=pytest.mark.lab)], indirect=True)
+SAMPLE = 3  # Each is a comparison on real services, and its repair.
+pytestmark = [
+    pytest.mark.parametrize("site", [pytest.param("lab", marks=pytest.mark.lab)], indirect=True),
+    pytest.mark.filterwarnings("ignore:The image backend rbd is deprecated:DeprecationWarning"),
+]
 
 
 @pytest.mark.timeout(3000)
@@ -26,7 +30,7 @@ def test_nothing_stays_of_a_comparison_that_was_killed(world, image_id, outside,
     assert counts["commit"] > 30
     before = outside()
 
-    for kind, number in chosen(found, full):
+    for kind, number in chosen(found, full)[: None if full else SAMPLE]:
         killed = world.victim([kind, str(number), *verb])
         assert killed.returncode == -9, (kind, number, killed.stderr)
         with world.cloud() as cloud:
