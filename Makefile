@@ -28,7 +28,7 @@ DOCS := $(BIN)/python docs/generate.py
 LAB_ENV = exports="$$($(LAB) test-env)"; eval "$$exports"; export BFV_TEST_MARIADB="$$LAB_DATABASE_URL"
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full bench bench-attach bench-lab bench-cells bench-cache bench-api fuzz-api clean
+.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full bench bench-attach bench-lab bench-cells bench-compare bench-cache bench-api fuzz-api clean
 
 help: ## show the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -82,6 +82,9 @@ bench-lab: venv lab ## how a boot compares with the bare minimum, on the real se
 
 bench-attach: venv lab ## attach and detach, and boots with many disks, beside plain calls
 	$(BIN)/python -m bench.attach --lab
+
+bench-compare: venv lab ## the same boots through cinder and through the old rbd, on the real services
+	$(BIN)/python -m bench.compare
 
 bench-cells: venv ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, MILLION=yes for more)
 	$(BIN)/python -m bench.cells_nova --servers $(SERVERS) $(if $(MILLION),--million)

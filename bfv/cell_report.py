@@ -51,7 +51,7 @@ class CellReport:
 
 
 def look(parts: Parts, cells: Sequence[Cell]) -> list[CellReport]:
-    """Ask the database of each cell, and cinder, how they are; takes at most twice ``cell_timeout``.
+    """Ask the database of each cell, cinder, and Ceph where it is named; takes at most thrice ``cell_timeout``.
 
     Raises CellDown for the API database and our own.
     """
@@ -64,6 +64,7 @@ def look(parts: Parts, cells: Sequence[Cell]) -> list[CellReport]:
     lane.close()
     silent = str(asked.error or f"cinder did not tell within {parts.cells.cell_timeout:g} seconds")
     services = silent if asked.value is None else asked.value
+    parts.clusters.look(parts.cells.cell_timeout)
     written, targets = notes(parts.journal.database), _targets(parts)
     return [_report(parts, state, written.get(state.cell.uuid), targets, services) for state in states]
 

@@ -37,7 +37,7 @@ class Line:
 
 def check(parts: Parts, *, projects: Sequence[str] = (), probe: bool = False, image: str | None = None) -> list[Line]:
     """Return a line for each thing; nothing is changed unless ``probe``, which needs an ``image``."""
-    lines = [*_databases(parts)]
+    lines = [*_databases(parts), *_nova_pools(parts)]
     try:
         access = parts.rights.everywhere(new_request_id())
         roles = parts.rights.roles()
@@ -88,6 +88,16 @@ def _databases(parts: Parts) -> Iterable[Line]:
                 yield Line("ok", f"cell {name}", "database answers")
         except CellsError as error:
             yield Line("bad", f"cell {name}", str(error), "mend its database")
+
+
+def _nova_pools(parts: Parts) -> Iterable[Line]:
+    """Look into nova's pool of each cell that names its Ceph."""
+    for cell, ceph in parts.clusters.settings.ceph.items():
+        what = f"cell {cell}: nova's pool {ceph.pool}"
+        try:
+            yield Line("ok", what, f"{len(parts.clusters.pools().of(cell).names())} images")
+        except StorageError as error:
+            yield Line("bad", what, str(error), "correct ceph_conf, ceph_user and nova_pool, or mend its Ceph")
 
 
 def _roles(roles: Sequence[str]) -> Iterable[Line]:

@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import queue
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +15,6 @@ from oslo_config import cfg
 from bfv import (
     accept,
     attach,
-    config,
     createimage,
     detach,
     dispatch,
@@ -59,7 +58,7 @@ from cells.database import Database
 from cells.errors import BadCell, Exists, NotMapped
 from cells.listing import Query
 from cells.types import BlockDevice, Server, ServerMapping
-from imagebackends.rbd import bindings
+from imagebackends.rbd.bindings import Bindings
 from imagebackends.rbd.pool import Cluster
 from imagebackends.types import Attachment
 
@@ -72,8 +71,9 @@ Progress = Callable[[ServerInfo], None]
 class Cloud:
     """All verbs, over one configuration. Close it, or use it with ``with``."""
 
-    def __init__(self, conf: cfg.ConfigOpts, caller: Callable[[], Caller], engine: Engine | None = None) -> None:
-        self.parts: Parts = assemble(conf)
+    def __init__(self, conf: cfg.ConfigOpts, caller: Callable[[], Caller], engine: Engine | None = None,
+                 bindings: Bindings | None = None) -> None:  # fmt: skip
+        self.parts: Parts = assemble(conf, bindings)
         self._caller = caller
         # Called with each event of a server that other services tell of.
         self.listeners: list[Callable[[ServerEvent], None]] = []
@@ -81,6 +81,11 @@ class Cloud:
         self.engine.start(self._handle)
         self._heart = Heartbeat(self.parts.journal.beat, conf.engine.lease / 3)
         self._heart.start()
+        # A Ceph that hangs is seen as soon as a database that does, and not by boots that wait for it.
+        look = lambda: self.parts.clusters.look(self.parts.cells.cell_timeout)  # noqa: E731
+        self._watch = Heartbeat(look, conf.database.probe_interval_max)
+        if self.parts.clusters.settings.ceph:
+            self._watch.start()
         self._agent = _agent(self.parts)
         # What is written about a server, and nothing outside.
         self.edits = Edits(self.parts, self._placed, self._run_now)
@@ -101,6 +106,8 @@ class Cloud:
         self.engine.stop(seconds)
         self.parts.closed.set()
         self._heart.stop()
+        if self.parts.clusters.settings.ceph:
+            self._watch.stop()
         self.parts.close()
 
     def decide(self, request: BootRequest, caller: Caller | None = None) -> Decision:
@@ -189,8 +196,8 @@ class Cloud:
 
         With ``count`` the Ceph of each cell that has a ``ceph_conf`` is asked for clones and snapshots.
         """
-        with self._clusters(count) as clusters:
-            return overview.overview(self.parts, caller or self._caller(), images, clusters)
+        clusters = self._clusters() if count else {}
+        return overview.overview(self.parts, caller or self._caller(), images, clusters)
 
     def image_plan(self) -> list[keep.Planned]:
         """Return what the rules for images that are kept warm name, and what is missing. Raises NotAllowed."""
@@ -202,24 +209,16 @@ class Cloud:
 
     def image_check(self, projects: Sequence[str] = ()) -> list[Line]:
         """Return what each source of images needs of the operator, a line for each thing."""
-        with self._clusters() as clusters:
-            return image_check.check(self.parts, clusters, projects)
+        return image_check.check(self.parts, self._clusters(), projects)
 
     def image_janitor(self, *, dry_run: bool = False) -> list[janitor.Swept]:
         """Remove what nothing needs from the pools of the cells that have a ``ceph_conf``. Raises NotAllowed."""
-        with self._clusters() as clusters:
-            return janitor.sweep(self.parts, clusters, dry_run=dry_run)
+        return janitor.sweep(self.parts, self._clusters(), dry_run=dry_run)
 
-    @contextlib.contextmanager
-    def _clusters(self, wanted: bool = True) -> Iterator[dict[str, Cluster]]:
-        """Connect to the clusters of those cells that name one, if that is wanted at all."""
-        settings = config.storage(self.parts.conf)
-        with contextlib.ExitStack() as stack:
-            found = bindings.load(settings.ceph_python) if settings.ceph and wanted else None
-            clusters = {cell: Cluster(ceph, found) for cell, ceph in settings.ceph.items() if found}
-            for each in clusters.values():
-                stack.callback(each.close)
-            yield clusters
+    def _clusters(self) -> Mapping[str, Cluster]:
+        """Return the clusters of those cells that name one."""
+        clusters = self.parts.clusters
+        return clusters.pools().clusters if clusters.settings.ceph else {}
 
     def rebuild(self, server_id: str, image: str, caller: Caller | None = None) -> ServerInfo:
         """Start to write another image onto a server's root volume; all its data is lost.

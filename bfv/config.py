@@ -310,6 +310,12 @@ CELL_OPTS = [
         "Unset: it is off here.",
     ),
     cfg.StrOpt("ceph_user", default="nova", help="cephx user for it, without the leading client."),
+    cfg.FloatOpt(
+        "ceph_timeout",
+        default=30.0,
+        min=1.0,
+        help="Seconds that one call to it may take, after at most 5 for connecting; then this cell's storage is down.",
+    ),
     cfg.StrOpt("nova_pool", default="vms", help="Pool of nova's local disks (images_rbd_pool)."),
     cfg.StrOpt(
         "glance_pool",
@@ -459,7 +465,14 @@ def _ceph(conf: cfg.ConfigOpts) -> dict[str, Ceph]:
     """Return the clusters of those cells that name one."""
     named = ((name, conf[f"cell:{name}"]) for name in conf.cells)
     return {
-        name: Ceph(cell.ceph_conf, cell.ceph_user, cell.nova_pool, cell.glance_pool, cell.libvirt_secret)
+        name: Ceph(
+            cell.ceph_conf,
+            cell.ceph_user,
+            cell.nova_pool,
+            cell.glance_pool,
+            cell.libvirt_secret,
+            timeout=cell.ceph_timeout,
+        )
         for name, cell in named
         if cell.ceph_conf
     }

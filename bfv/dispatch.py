@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from bfv import delete, probe, sweep
+from bfv.compare import copies, trial
 from bfv.errors import CellDown, LeaseLost, MaybeRunning, StorageError
 from bfv.images import retire, warm
 from bfv.journal import Intent
@@ -20,6 +21,8 @@ FLOWS: dict[str, Callable[[Parts, Intent], None]] = {
     "sweep": sweep.run,
     warm.VERB: warm.run,
     retire.VERB: retire.run,
+    trial.VERB: trial.run,
+    copies.COPIES: copies.run,
 }
 
 

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
 from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
 from bfv import config, database, mockcloud
-from bfv.mockcloud import serve
+from bfv.mockcloud import librbd, serve
 from bfv.parts import assemble
 from bfv.types import Caller
 from cells import aggregates, flavors, hosts
 from cells.types import Flavor
+from imagebackends.rbd.bindings import Bindings
 
 __all__ = ["CELLS", "Embedded", "embedded", "serve"]
 
@@ -58,6 +60,10 @@ volume_type = {name}
 backend = {backend}
 tiers = fast:{name}-fast
 """
+CEPH = """\
+ceph_conf = {name}
+glance_pool = images
+"""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,24 @@ class Embedded:
                 if file.with_name(f"{file.name}.away").exists():
                     file.with_name(f"{file.name}.away").rename(file)
 
+    @property
+    def bindings(self) -> Bindings:
+        """What behaves as librados and librbd, on the mocked cells' Ceph."""
+        mocked = librbd.Bindings(self.server.cloud)
+        return Bindings(mocked.rados, mocked.rbd)
+
+    def upload(self, name: str, data: bytes) -> str:
+        """Make a public raw image of these bytes and return its id."""
+        token = str(self.auth("admin", "labadmin").get_token(Session()))
+        url = f"{self.server.describe()['image_url']}/v2/images"
+        body = {"name": name, "disk_format": "raw", "container_format": "bare", "visibility": "public"}
+        made = requests.post(url, json=body, headers={"X-Auth-Token": token}, timeout=10)
+        made.raise_for_status()
+        sent = requests.put(f"{url}/{made.json()['id']}/file", data=data, timeout=30,
+                            headers={"X-Auth-Token": token, "Content-Type": "application/octet-stream"})  # fmt: skip
+        sent.raise_for_status()
+        return str(made.json()["id"])
+
     def caller(self) -> Caller:
         """Return the caller `demo`."""
         auth = self.auth()
@@ -98,14 +122,18 @@ class Embedded:
 
 
 @contextlib.contextmanager
-def embedded(home: Path, port: int = 0) -> Iterator[Embedded]:
-    """Serve a mocked cloud of three cells, Glance's store in the first, and make its databases in ``home``."""
+def embedded(home: Path, port: int = 0, *, ceph: bool = False) -> Iterator[Embedded]:
+    """Serve a mocked cloud of three cells, Glance's store in the first, and make its databases in ``home``.
+
+    With ``ceph`` its cells name their Ceph: then only who has ``Embedded.bindings`` reaches it.
+    """
     with mockcloud.start(mockcloud.Settings(CELLS, glance_stores=CELLS[:1]), port=port) as server:
         server.cloud.pace.set(PACE)
         told = server.describe()
         path = home / "bfv.conf"
         text = HEAD.format(cells=",".join(CELLS), home=home, auth_url=told["auth_url"])
-        path.write_text(text + "".join(CELL.format(name=name, backend=told["backends"][name]) for name in CELLS))
+        cell = CELL + CEPH if ceph else CELL
+        path.write_text(text + "".join(cell.format(name=name, backend=told["backends"][name]) for name in CELLS))
         _databases(path, home)
         yield Embedded(server, home, path, told["auth_url"])
 

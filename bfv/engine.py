@@ -103,7 +103,7 @@ class InProcess(Engine):
 class Heartbeat:
     """Calls ``beat`` every ``interval`` seconds until stopped, in a thread of its own."""
 
-    def __init__(self, beat: Callable[[], None], interval: float) -> None:
+    def __init__(self, beat: Callable[[], object], interval: float) -> None:
         self._beat, self._interval = beat, interval
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bfv-heartbeat", daemon=True)

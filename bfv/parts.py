@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that the flows work with, assembled from a configuration in one place."""
 
+import dataclasses
 import queue
 import threading
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from oslo_config import cfg
 import imagebackends
 from bfv import config, drivers, owner
 from bfv.cell_databases import CellDatabases, open_database
+from bfv.ceph import Clusters
 from bfv.config import Quota, Timing
 from bfv.decide import Rules
 from bfv.drivers import Driver
@@ -30,6 +32,7 @@ from cells.registry import Registry
 from imagebackends.backend import Backend
 from imagebackends.glance import Images
 from imagebackends.http import make_session
+from imagebackends.rbd.bindings import Bindings
 from imagebackends.types import Target
 
 
@@ -57,6 +60,8 @@ class Parts:
     listing: Listing
     writable: Writable
     quota: Quota
+    # The cells' Ceph, for what asks it itself.
+    clusters: Clusters
     # Runs the servers; None: they end as ready to connect.
     driver: Driver | None = None
     # Whose storage failed lately.
@@ -76,19 +81,24 @@ class Parts:
 
     def close(self) -> None:
         """Close all connections."""
+        self.clusters.close()
         self.cells.close()
         self.api.close()
         self.journal.database.close()
 
 
-def assemble(conf: cfg.ConfigOpts) -> Parts:
-    """Build the parts from a configuration; nothing is connected yet. Raises BadConfig."""
+def assemble(conf: cfg.ConfigOpts, bindings: Bindings | None = None) -> Parts:
+    """Build the parts from a configuration; nothing is connected yet. Raises BadConfig.
+
+    ``bindings`` are what behaves as librados and librbd, None: these themselves.
+    """
     api_url = config.required(conf, "database", "api_connection")
     api = open_database(conf, "api", api_url)
     registry = Registry(api, base_url=api_url)
     databases = CellDatabases(conf, registry)
     own = open_database(conf, "journal", config.required(conf, "database", "connection"))
-    settings, timing = config.storage(conf), config.timing(conf)
+    storage, timing = StorageState(), config.timing(conf)
+    settings = dataclasses.replace(config.storage(conf), silent=storage.failed)
     session = make_session(settings)
     backend = imagebackends.load("cinder", settings, session)
     rights, targets = Rights(conf, session), config.targets(conf)
@@ -112,5 +122,7 @@ def assemble(conf: cfg.ConfigOpts) -> Parts:
         listing=Listing(registry, databases),
         writable=Writable(api, databases.cell, databases),
         quota=config.quota(conf),
+        clusters=Clusters(settings, session, bindings, storage.ok),
+        storage=storage,
         driver=drivers.load(conf.compute.driver, conf) if conf.compute.driver else None,
     )

@@ -8,7 +8,7 @@ Nothing below repeats what changes something: keystoneauth would send a POST aga
 import contextlib
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,7 +38,7 @@ class Settings:
     """Where the services are and how long to wait for them; times in seconds.
 
     ``ceph`` maps cells to their clusters, and ``ceph_python`` is a folder of librbd's bindings where Python has none:
-    only what calls Ceph itself needs them.
+    only what calls Ceph itself needs them. ``silent`` is called with a cell and a reason when its Ceph gave no answer.
     """
 
     region_name: str | None = None
@@ -53,6 +53,7 @@ class Settings:
     insecure: bool = False
     ceph: Mapping[str, Ceph] = field(default_factory=dict)
     ceph_python: str | None = None
+    silent: Callable[[str, str], None] | None = field(default=None, compare=False, repr=False)
 
 
 def make_session(settings: Settings) -> Session:

@@ -18,6 +18,8 @@ import requests
 from keystoneauth1.identity import v3
 
 import bfv
+from bfv.cloud import Cloud
+from bfv.config import load
 from bfv.types import new_request_id
 from tests import nursery
 
@@ -47,6 +49,9 @@ class Site:
     backends: dict[str, str]
     internal_project: str
     control_url: str | None = None
+    # Each cell's ceph.conf and the user there, and the modules where they are not librados and librbd themselves.
+    ceph: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    bindings: object = None
 
     def auth(self, user):
         project, domain, password = USERS[user]
@@ -249,6 +254,7 @@ def lab() -> Site:
         domains={"default": env["LAB_DOMAIN_DEFAULT"], "outer": env["LAB_DOMAIN_OUTER"]},
         backends={"cell1": env["LAB_CELL1_POOL"], "cell2": env["LAB_CELL2_POOL"]},
         internal_project=env["LAB_PROJECT_CINDER_INTERNAL"],
+        ceph={cell: (env[f"LAB_{cell.upper()}_CEPH_CONF"], "cinder") for cell in ("cell1", "cell2")},
     )
 
 
@@ -263,6 +269,8 @@ def mock():
 
 def mock_of(server) -> Site:
     """Return the site of a mocked cloud that is served already."""
+    from bfv.mockcloud.librbd import Bindings
+
     told = server.describe()
     return Site(
         auth_url=told["auth_url"],
@@ -272,6 +280,8 @@ def mock_of(server) -> Site:
         backends=told["backends"],
         internal_project=told["internal_project"],
         control_url=told["control_url"],
+        ceph={cell: (cell, "nova") for cell in told["backends"]},
+        bindings=Bindings(server.cloud),
     )
 
 
@@ -358,11 +368,15 @@ class World:
             flavors.create(cloud.parts.api, Flavor(flavorid="big", name="big", root_gb=2, **small))
 
     def write_config(self, **settings):
-        """Write the configuration with other settings from now on."""
+        """Write the configuration with other settings from now on; ``ceph`` says whether cells name theirs."""
         self.settings.update(settings)
         site = self.site
+        text = CONFIG
+        for cell, (conf, user) in site.ceph.items() if self.settings.get("ceph") else ():
+            lines = f"ceph_conf = {conf}\nceph_user = {user}\nglance_pool = images\nceph_timeout = 2\n"
+            text = text.replace(f"[cell:{cell}]\n", f"[cell:{cell}]\n{lines}")
         self.config.write_text(
-            CONFIG.format(
+            text.format(
                 home=self.home,
                 auth_url=site.auth_url,
                 domain=site.domains["default"],
@@ -376,7 +390,9 @@ class World:
     def cloud(self, user="demo"):
         """Open the cloud in this process, for one user."""
         caller = self.site.caller(user)
-        with bfv.connect(self.config, lambda: dataclasses.replace(caller, request_id=new_request_id())) as cloud:
+        conf = load(self.config)
+        asks = lambda: dataclasses.replace(caller, request_id=new_request_id())  # noqa: E731
+        with Cloud(conf, asks, bindings=self.site.bindings) as cloud:
             yield cloud
 
     def environment(self, user="demo"):

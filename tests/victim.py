@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 import bfv
+from bfv import compare
 from bfv.caller import from_environment
 from bfv.types import ServerEvent
 
@@ -77,6 +78,8 @@ def main():
         elif verb == "rebuild":
             cloud.rebuild(words[0], words[1])
             cloud.wait(words[0], 120)
+        elif verb == "compare":
+            compare.compare(cloud.parts, from_environment(), compare.Plan(words[0], words[1:], count=1))
         elif verb == "disconnect":
             cloud.disconnect(words[0])
         elif verb == "attach":

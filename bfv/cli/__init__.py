@@ -8,7 +8,23 @@ from collections.abc import Sequence
 
 from bfv import config
 from bfv.caller import from_environment
-from bfv.cli import admin, cell, demo, group, host, image, mocked, output, quota, serve, servers, volumes, zone
+from bfv.cli import (
+    admin,
+    cell,
+    compare,
+    demo,
+    group,
+    host,
+    image,
+    mocked,
+    output,
+    pool,
+    quota,
+    serve,
+    servers,
+    volumes,
+    zone,
+)
 from bfv.cloud import Cloud
 from bfv.errors import CellsError, MaybeRunning, StorageError
 
@@ -29,9 +45,11 @@ def parser() -> argparse.ArgumentParser:
     cell.add(verbs)
     host.add(verbs)
     zone.add(verbs)
+    pool.add(verbs)
     quota.add(verbs)
     group.add(verbs)
     image.add(verbs)
+    compare.add(verbs)
     demo.add(verbs)
     mocked.add(verbs)
     serve.add(verbs)

@@ -10,9 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import requests
-from keystoneauth1.session import Session
-
 from bfv import quota
 from bfv.cli import output
 from bfv.cloud import Cloud
@@ -64,15 +61,7 @@ class _Demo:
         return self._what_is_there(servers)
 
     def _upload(self, name: str, data: bytes) -> tuple[str, bytes]:
-        token = str(self.place.auth("admin", "labadmin").get_token(Session()))
-        url = f"{self.place.server.describe()['image_url']}/v2/images"
-        body = {"name": name, "disk_format": "raw", "container_format": "bare", "visibility": "public"}
-        made = requests.post(url, json=body, headers={"X-Auth-Token": token}, timeout=10)
-        made.raise_for_status()
-        sent = requests.put(f"{url}/{made.json()['id']}/file", data=data, timeout=30,
-                            headers={"X-Auth-Token": token, "Content-Type": "application/octet-stream"})  # fmt: skip
-        sent.raise_for_status()
-        return made.json()["id"], data
+        return self.place.upload(name, data), data
 
     def _decision(self) -> None:
         _title("1. A user asks for a server and says nothing of volumes. How it would boot, and why:")

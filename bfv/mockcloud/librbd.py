@@ -357,19 +357,26 @@ class Image:
             raise OSError(errno.EINVAL, f"RBD invalid argument (error flattening {self.image.name})")
         self.image.flatten()
 
-    def diff_iterate(self, offset: int, length: int, since: str | None, tell: Callable[[int, int, bool], Any]) -> None:
+    def diff_iterate(
+        self,
+        offset: int,
+        length: int,
+        since: str | None,
+        tell: Callable[[int, int, bool], Any],
+        include_parent: bool = True,
+    ) -> None:
         """Tell of each object that differs, from its start to its last byte, as librbd tells of one that is new."""
-        for extent in self._diff(offset, length, since):
+        for extent in self._diff(offset, length, since, include_parent):
             tell(*extent)
 
     @_locked
-    def _diff(self, offset: int, length: int, since: str | None) -> list[tuple[int, int, bool]]:
+    def _diff(self, offset: int, length: int, since: str | None, include_parent: bool) -> list[tuple[int, int, bool]]:
         now = self._view()
         before = _snapshot(self.image, since) if since else None
         found = []
         for number in range(offset // bytes_of.OBJECT, -(-(offset + length) // bytes_of.OBJECT)):
             start = number * bytes_of.OBJECT
-            new = bytes_of.object_of(now.objects, now.parent, now.overlap, number)
+            new = bytes_of.object_of(now.objects, now.parent if include_parent else None, now.overlap, number)
             old = before.read(number) if before else None
             if new is not old and new != old:
                 found.append((start, len(new or old or b""), new is not None))

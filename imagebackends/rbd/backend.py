@@ -273,6 +273,14 @@ class RbdBackend(Backend, Snapshots):
         [made] = [each for each in own.pool.look(own.id).snapshots if each.name == name]
         return self.snapshot(access, str(Key(key.cell, key.image, "s", str(made.id))))
 
+    def snapshots_named(self, access: Access, disk_id: str, name: str) -> list[str]:
+        """Return the id of the snapshot of a disk that bears a name, or nothing. Raises NotFound for no such disk."""
+        key = self.pools.key(disk_id)
+        held = self.pools.own(access, key).image.snapshots
+        return [
+            str(Key(key.cell, key.image, "s", str(each.id))) for each in held if each.name == name and not each.trashed
+        ]
+
     def drop_snapshot(self, access: Access, snapshot_id: str) -> None:
         """Remove a snapshot; disks that were made of it keep their bytes. Raises NotFound."""
         key = self.pools.key(snapshot_id, "s")

@@ -12,7 +12,7 @@ import errno
 import json
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -39,8 +39,9 @@ TRASHED = 2  # rbd_snap_namespace_type_t: RBD_SNAP_NAMESPACE_TYPE_TRASH
 class Cluster:
     """A connection to one Ceph, made when it is first needed; for all threads."""
 
-    def __init__(self, ceph: Ceph, bindings: Bindings) -> None:
+    def __init__(self, ceph: Ceph, bindings: Bindings, silent: Callable[[str], None] | None = None) -> None:
         self.ceph, self.rados, self.rbd = ceph, bindings.rados, bindings.rbd
+        self._silent = silent
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"ceph-{ceph.conf}")
         self._lock = threading.Lock()
         self._client: Any = None
@@ -50,7 +51,7 @@ class Cluster:
         """Run a call on a thread of this cluster. Raises Unreachable after its time-out."""
         seconds = self.ceph.connect_timeout + self.ceph.timeout + MARGIN
         future = self._threads.submit(work)
-        with told(act):
+        with self.told(act):
             try:
                 return future.result(seconds)
             except TimeoutError as error:
@@ -58,6 +59,17 @@ class Cluster:
                     raise
                 future.cancel()
                 raise Unreachable(f"{act}: Ceph ({self.ceph.conf}) gave no answer in {seconds:.0f} s") from error
+
+    @contextlib.contextmanager
+    def told(self, act: str) -> Iterator[None]:
+        """Turn the errors of both libraries into ours, and tell who asked to be told that the cluster is silent."""
+        try:
+            with told(act):
+                yield
+        except Unreachable as error:
+            if self._silent:
+                self._silent(str(error))
+            raise
 
     def pool(self, name: str) -> "Pool":
         """Return a pool; nothing is asked yet."""
@@ -191,7 +203,7 @@ class Pool:
 
     def flatten(self, image: Ref) -> None:
         """Copy what a clone has of its parent, in the caller's thread, and forget the parent."""
-        with told(f"flatten {self._named(image)}"), self._open(image, write=True, lockable=True) as handle:
+        with self.cluster.told(f"flatten {self._named(image)}"), self._open(image, write=True, lockable=True) as handle:
             handle.flatten()
 
     def fill(self, image: Ref, chunks: Iterable[bytes]) -> int:
@@ -200,7 +212,7 @@ class Pool:
         The image must be new. It is watched as long as this lasts. Raises BadRequest for more than fits.
         """
         offset = 0
-        with told(f"write {self._named(image)}"), self._open(image, write=True, lockable=True) as handle:
+        with self.cluster.told(f"write {self._named(image)}"), self._open(image, write=True, lockable=True) as handle:
             size = handle.size()
             for chunk in chunks:
                 if offset + len(chunk) > size:
@@ -226,6 +238,17 @@ class Pool:
             return found
 
         return self._on(image, "compare", act, snapshot=snapshot)
+
+    def held(self, image: Ref) -> list[Extent]:
+        """Return what an image holds itself, without what it has of its parent or keeps for snapshots."""
+        found: list[Extent] = []
+
+        def act(handle: Any) -> list[Extent]:
+            tell = lambda *extent: found.append(Extent(*extent))  # noqa: E731
+            handle.diff_iterate(0, handle.size(), None, tell, include_parent=False)
+            return found
+
+        return self._on(image, "look at what is held by", act)
 
     def snapshot(self, image: Ref, name: str) -> None:
         """Make a snapshot. Raises Exists."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pools of all cells, and who may see what is in them: Ceph knows no projects, so they are kept here."""
 
+import functools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -26,7 +27,10 @@ class Pools:
         self._cells = {crc(name): name for name in settings.ceph}
         if len(self._cells) < len(settings.ceph):
             raise BadRequest(f"Two of these cells' names have one checksum; rename one: {', '.join(settings.ceph)}.")
-        self.clusters = {name: Cluster(ceph, bindings) for name, ceph in settings.ceph.items()}
+        silent = settings.silent or (lambda *_: None)
+        self.clusters = {
+            name: Cluster(ceph, bindings, functools.partial(silent, name)) for name, ceph in settings.ceph.items()
+        }
 
     def close(self) -> None:
         """End the connections when what runs has ended."""

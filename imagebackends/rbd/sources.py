@@ -22,7 +22,7 @@ from imagebackends.rbd.types import Id, SnapshotName
 from imagebackends.types import Access, DiskSpec, Image
 
 LOG = logging.getLogger(__name__)
-# Images that are fetched at once by this process; each takes a stream from Glance and one into Ceph.
+# Images that are fetched at once into a cell by this process; each takes a stream from Glance and one into Ceph.
 TURNS = 2
 WAITING = 64
 CHUNK = 4 * 1024 * 1024
@@ -99,25 +99,37 @@ class Sources:
 
 
 class Fetches:
-    """Fetches images into new disks behind the answer; what goes wrong is written onto the disk."""
+    """Fetches images into new disks behind the answer; what goes wrong is written onto the disk.
+
+    Each cell has threads and turns of its own: where one's Ceph is silent, the others' disks are made all the same.
+    """
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        # More threads than turns: a disk is open, and so seen to be in the making, while it waits for its turn.
-        self._threads = ThreadPoolExecutor(WAITING, thread_name_prefix="rbd-fetch")
-        self._turns = threading.Semaphore(TURNS)
+        self._lock = threading.Lock()
+        self._lanes: dict[str, tuple[ThreadPoolExecutor, threading.Semaphore]] = {}
 
     def close(self) -> None:
         """Wait for those that run."""
-        self._threads.shutdown()
+        for threads, _ in self._lanes.values():
+            threads.shutdown()
+
+    def _lane(self, conf: str) -> tuple[ThreadPoolExecutor, threading.Semaphore]:
+        with self._lock:
+            if conf not in self._lanes:
+                # More threads than turns: a disk is open, and so seen to be in the making, while it waits for its turn.
+                threads = ThreadPoolExecutor(WAITING, thread_name_prefix=f"rbd-fetch-{conf}")
+                self._lanes[conf] = threads, threading.Semaphore(TURNS)
+            return self._lanes[conf]
 
     def start(self, access: Access, image: Image, pool: Pool, new: Id) -> None:
         """Begin to fetch an image with the caller's rights."""
-        self._threads.submit(self._fetch, access, image, pool, new)
+        threads, turns = self._lane(pool.cluster.ceph.conf)
+        threads.submit(self._fetch, access, image, pool, new, turns)
 
-    def _fetch(self, access: Access, image: Image, pool: Pool, new: Id) -> None:
+    def _fetch(self, access: Access, image: Image, pool: Pool, new: Id, turns: threading.Semaphore) -> None:
         try:
-            count = pool.fill(new, self._in_turn(access, image))
+            count = pool.fill(new, self._in_turn(access, image, turns))
             if count != image.size:
                 raise MaybeRunning(f"Glance sent {count} bytes of image {image.id}, which has {image.size}.")
             end = {STATE: READY}
@@ -130,8 +142,8 @@ class Fetches:
             # Nobody has it open any more, so it becomes one whose maker died.
             LOG.warning("How disk %s ended could not be written onto it: %s", new.value, error)
 
-    def _in_turn(self, access: Access, image: Image) -> Iterator[bytes]:
-        with self._turns:
+    def _in_turn(self, access: Access, image: Image, turns: threading.Semaphore) -> Iterator[bytes]:
+        with turns:
             yield from self._sources.bytes_of(access, image)
 
 

@@ -87,3 +87,8 @@ class Extent:
     offset: int
     length: int
     exists: bool
+
+    @property
+    def end(self) -> int:
+        """The first byte behind it."""
+        return self.offset + self.length

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from bfv import database
+from bfv.pool_report import report
 from cells import Flavor, flavors
 from lab.settings import MARIADB_SOCKET
 from tests import sites
@@ -37,7 +38,7 @@ def reader(deployment):
 def world(deployment, reader, tmp_path):
     """A bfv beside nova on the mocked storage, whose account reads; cells and servers are nova's."""
     with sites.mock() as site:
-        world = sites.World(site, tmp_path)
+        world = sites.World(site, tmp_path, ceph=True)
         account = sa.make_url(deployment.urls["api"]).set(username=reader, password=PASSWORD)
         own = account.set(database=reader).render_as_string(hide_password=False)
         api = account.render_as_string(hide_password=False)
@@ -75,6 +76,26 @@ def test_what_reads_works(nova, world, server):
         "cell cell1",
         "cell cell2",
     }
+
+
+def test_whose_the_disks_in_novas_pool_are_is_told_from_novas_own_rows(deployment, nova, world, server):
+    server_id, flavor = server
+    gone = nova.ask("make", server=str(uuid.uuid4()), cell="cell2", project="p", user="u", name="gone", flavor=flavor,
+                    image=None, vm_state="active")["uuid"]  # fmt: skip
+    nova.ask("delete", server=gone)
+    nobody = str(uuid.uuid4())
+    with world.cloud("admin") as cloud:
+        pools = cloud.parts.clusters.pools()
+        for cell, name in (("cell1", server_id), ("cell2", gone), ("cell2", server_id), ("cell1", nobody)):
+            pools.of(cell).create(f"{name}_disk", 1 << 30)
+        first, second = report(cloud.parts)
+
+    told = {(each.cell, image.server_id): image for each in (first, second) for image in each.images}
+    assert told["cell1", server_id].whose.startswith("server theirs of project ")
+    assert {key: image.state for key, image in told.items()} == {
+        ("cell1", server_id): "live", ("cell2", gone): "deleted", ("cell2", server_id): "elsewhere",
+        ("cell1", nobody): "nobody",
+    }  # fmt: skip
 
 
 def test_what_writes_is_refused_with_the_reason_before_anything_is_made(world, server):

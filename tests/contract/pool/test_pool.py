@@ -141,6 +141,16 @@ def test_a_difference_covers_what_changed_and_no_other_object(pool, made):
     assert Extent(4 * OBJECT, 3, True) in found
 
 
+def test_a_clone_holds_what_was_written_to_it_and_not_its_parents(pool, clone):
+    assert pool.held(clone) == []
+    assert {extent.offset // OBJECT for extent in pool.diff(clone)} == {0, 1}
+
+    pool.fill(clone, [bytes(3 * OBJECT), b"c" * 512])
+    assert pool.held(clone) == [Extent(3 * OBJECT, 512, True)]
+    pool.flatten(clone)
+    assert {extent.offset // OBJECT for extent in pool.held(clone)} == {0, 1, 3}
+
+
 def test_a_clone_has_its_parents_bytes_size_and_metadata(pool, made):
     pool.fill(made, [b"p" * OBJECT])
     pool.set_metadata(made, {"colour": "red"})

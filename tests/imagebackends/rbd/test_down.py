@@ -16,6 +16,8 @@ from imagebackends.rbd import bindings
 from imagebackends.rbd import disks as told
 from imagebackends.rbd.disks import parse
 from imagebackends.rbd.pool import THREADS, Cluster
+from imagebackends.rbd.pools import Pools
+from imagebackends.rbd.sources import WAITING
 from imagebackends.rbd.types import Id, Image
 from imagebackends.types import Ceph, Target
 from tests.imagebackends.rbd.conftest import opened, until
@@ -70,6 +72,46 @@ def test_a_silent_cell_is_unreachable_and_the_others_answer(site, backend, quick
 def _answers(backend, access, disk_id):
     try:
         return backend.get(access, disk_id).id == disk_id
+    except Unreachable:
+        return False
+
+
+@pytest.mark.parametrize("place", ["mock"], indirect=True)
+def test_fetches_into_a_silent_cell_hinder_none_into_another(site, make_backend, settings, access, image_id, blank):
+    """More of them than a process has threads for one cell; on real Ceph it would take as many images."""
+    ceph = {cell: dataclasses.replace(each, timeout=8, images_pool=None) for cell, each in settings.ceph.items()}
+    backend = make_backend(ceph=ceph)
+    stuck = backend.pools.of("cell2")
+    ids = [Id(parse(blank(backend, "cell2").id).image) for _ in range(3)]
+    image = backend._sources.check(access, Disks(backend, access, Target("cell2"), image_id, 60).spec())
+    disks = Disks(backend, access, Target("cell1"), image_id, 10)
+
+    with site.silent("cell2"):
+        for number in range(WAITING + 6):
+            backend._fetches.start(access, image, stuck, ids[number % len(ids)])
+        made = disks.create(disks.spec())
+        until(lambda: backend.get(access, made.id).status == "available", 7)
+    disks.remove(made.id)
+
+
+def test_who_asked_to_be_told_hears_which_cell_is_silent(site, place, settings):
+    heard = []
+    ceph = {cell: dataclasses.replace(each, connect_timeout=1, timeout=1) for cell, each in settings.ceph.items()}
+    pools = Pools(dataclasses.replace(settings, ceph=ceph, silent=lambda *words: heard.append(words)), place[1])
+    until(lambda: _value(pools, "cell1"))
+    heard.clear()
+    with site.silent("cell1"):
+        with pytest.raises(Unreachable):
+            pools.of("cell1").value("-")
+        pools.of("cell2").value("-")
+    pools.close()
+    assert [cell for cell, _ in heard] == ["cell1"]
+    assert "bfv_claims" in heard[0][1]
+
+
+def _value(pools, cell):
+    try:
+        return pools.of(cell).value("-") == ""
     except Unreachable:
         return False
 
