@@ -20,6 +20,7 @@ from bfv.mockcloud import (
     identity,
     imagedata,
     images,
+    manage,
     messages,
     network,
     quotas,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 CINDER = (
     *volumes.ROUTES,
     *actions.ROUTES,
+    *manage.ROUTES,
     *attachments.ROUTES,
     *snapshots.ROUTES,
     *messages.ROUTES,
