@@ -198,6 +198,13 @@ SCHEDULER_OPTS = [
         "once. What was promised meanwhile is counted always.",
     ),
 ]
+PLACEMENT_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "endpoint_override",
+        help="URL of nova's placement service instead of the catalog's: nova's option of this name. Where neither has "
+        "one, no allocations are written.",
+    ),
+]
 CINDER_OPTS: list[cfg.Opt] = [
     cfg.BoolOpt(
         "cross_az_attach",
@@ -297,6 +304,7 @@ GROUPS: dict[str | None, list[cfg.Opt]] = {
     "compute": COMPUTE_OPTS,
     "scheduler": SCHEDULER_OPTS,
     "cinder": CINDER_OPTS,
+    "placement": PLACEMENT_OPTS,
     "quota": QUOTA_OPTS,
     "api": API_OPTS,
 }

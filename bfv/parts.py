@@ -18,6 +18,7 @@ from bfv.errors import BadConfig
 from bfv.fit import Placing
 from bfv.hosts import Hosts
 from bfv.journal import Intent, Journal
+from bfv.placement import Placement
 from bfv.rights import Rights
 from bfv.storage_state import StorageState
 from bfv.waits import Waits
@@ -55,6 +56,7 @@ class Parts:
     listing: Listing
     writable: Writable
     quota: Quota
+    placement: Placement
     # Runs the servers; None: they end as ready to connect.
     driver: Driver | None = None
     # Whose storage failed lately.
@@ -108,5 +110,6 @@ def assemble(conf: cfg.ConfigOpts) -> Parts:
         listing=Listing(registry, databases),
         writable=Writable(api, databases.cell, databases),
         quota=config.quota(conf),
+        placement=Placement(settings, session, conf.placement.endpoint_override),
         driver=drivers.load(conf.compute.driver, conf) if conf.compute.driver else None,
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a cell's rows tell of many servers at once, as far as it bears on whether their root disk can change its kind.
 
-Five statements for each 500 servers. Facts only: what they mean is for the caller to say.
+Four statements for each 500 servers. Facts only: what they mean is for the caller to say.
 """
 
 import json
@@ -68,7 +68,7 @@ def host_address(db: Database, host: str, node: str | None) -> str | None:
 
 
 def _pages(conn: sa.Connection, where: Sequence[sa.ColumnElement[bool]],
-           ids: Sequence[str] | None) -> Iterator[Sequence[sa.Row[Any]]]:  # fmt: skip
+           ids: Sequence[str] | None) -> Iterator[Sequence[Any]]:  # fmt: skip
     extra = sa.and_(instance_extra.c.instance_uuid == instances.c.uuid, instance_extra.c.deleted == 0)
     columns = [instances.c[name] for name in (*_SERVER, "instance_type_id", "memory_mb", "vcpus", "root_gb",
                                               "ephemeral_gb")]  # fmt: skip
@@ -85,7 +85,7 @@ def _pages(conn: sa.Connection, where: Sequence[sa.ColumnElement[bool]],
         last = rows[-1].uuid
 
 
-def _candidates(conn: sa.Connection, rows: Sequence[sa.Row[Any]]) -> Iterator[Candidate]:
+def _candidates(conn: sa.Connection, rows: Sequence[Any]) -> Iterator[Candidate]:
     uuids = [row.uuid for row in rows]
     devices: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     table = block_device_mapping
@@ -113,6 +113,6 @@ def _candidates(conn: sa.Connection, rows: Sequence[sa.Row[Any]]) -> Iterator[Ca
         )
 
 
-def _flavor(row: sa.Row[Any]) -> Flavor:
+def _flavor(row: Any) -> Flavor:
     return Flavor(row.instance_type_id or 0, "", "", row.vcpus or 0, row.memory_mb or 0, row.root_gb or 0,
                   row.ephemeral_gb or 0)  # fmt: skip

@@ -57,7 +57,7 @@ class RootVolume:
 
 
 def read(db: Database, uuid: str) -> Rows:
-    """Return the rows that ``switch`` changes, by table. Raises NotMapped, Changed without one root device, CellDown."""
+    """Return the rows that ``switch`` changes, by table. Raises NotMapped, CellDown, Changed (no one root device)."""
     with db.reader() as conn:
         return _read(conn, uuid, None)[0]
 
@@ -87,7 +87,7 @@ def switch(db: Database, before: Rows, root: RootVolume) -> bool:
         (device,) = found["block_device_mapping"]
         ours = device["destination_type"] == "volume" and device["volume_id"] == root.volume_id
         _check(found, before, since=ours)
-        wanted = _wanted(found, root)
+        wanted = _wanted(root)
         if all(_same(found, table, values) for table, values in wanted.items()):
             return False
         _check_off(state)
@@ -173,7 +173,7 @@ def flagged(spec: str, is_bfv: bool) -> str:
     return json.dumps(primitive)
 
 
-def _read(conn: sa.Connection, uuid: str, before: Rows | None) -> tuple[Rows, sa.Row[Any]]:
+def _read(conn: sa.Connection, uuid: str, before: Rows | None) -> tuple[Rows, Any]:
     """Return the rows and the server's states; with ``before`` these are locked and found by their ids, live or not."""
     of_server = sa.select(*_SERVER, *_STATE).where(instances.c.uuid == uuid, instances.c.deleted == 0)
     server = conn.execute(of_server.with_for_update() if before else of_server).first()
@@ -198,7 +198,7 @@ def _read(conn: sa.Connection, uuid: str, before: Rows | None) -> tuple[Rows, sa
     return rows, server
 
 
-def _wanted(found: Rows, root: RootVolume) -> dict[sa.Table, dict[str, Any]]:
+def _wanted(root: RootVolume) -> dict[sa.Table, dict[str, Any]]:
     return {
         instances: {"image_ref": ""},
         system_metadata: {"value": ""},
@@ -233,7 +233,7 @@ def _check(found: Rows, before: Rows, *, since: bool) -> None:
         raise Changed(f"Server {_uuid(before)} has another image than before: {server['image_ref']}.")
 
 
-def _check_off(state: sa.Row[Any]) -> None:
+def _check_off(state: Any) -> None:
     if state.vm_state not in _OFF or state.task_state is not None:
         what = f"{state.vm_state}, {state.task_state}" if state.task_state else str(state.vm_state)
         raise Changed(f"Server {state.uuid} is not stopped but {what}.")
@@ -254,15 +254,14 @@ def _write(conn: sa.Connection, found: Rows, wanted: Mapping[sa.Table, Mapping[s
 def _times(found: Rows, before: Rows) -> dict[sa.Table, dt.datetime | None]:
     """Return the ``updated_at`` of rows that go back: the old one where ours was the last change.
 
-    The switch wrote all rows in one moment: whose time no other row shares was changed by somebody since.
+    The switch wrote all rows at one time. Of these nova does not write the key by itself, so it tells that time.
     """
-    tables = (instances, system_metadata, block_device_mapping)
-    stamps = [row["updated_at"] for table in tables for row in found[table.name]]
+    (anchor,) = (found[system_metadata.name] or found[block_device_mapping.name])[:1]
     times: dict[sa.Table, dt.datetime | None] = {}
-    for table in tables:
-        ours = all(stamps.count(row["updated_at"]) > 1 for row in found[table.name])
-        rows = before[table.name]
-        times[table] = _time(rows[0]["updated_at"]) if ours and rows else utcnow()
+    for table in (instances, system_metadata, block_device_mapping):
+        ours = all(row["updated_at"] == anchor["updated_at"] for row in found[table.name])
+        old = before[table.name][:1]
+        times[table] = _time(old[0]["updated_at"]) if ours and old else utcnow()
     return times
 
 

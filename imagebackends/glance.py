@@ -101,4 +101,5 @@ def _image(raw: Mapping[str, Any]) -> Image:
         owner=raw.get("owner") or "",
         visibility=raw.get("visibility") or "",
         properties={key: value for key, value in raw.items() if key not in BASE},
+        checksum=raw.get("checksum"),
     )

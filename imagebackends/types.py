@@ -72,6 +72,7 @@ class Image:
     owner: str
     visibility: str
     properties: Mapping[str, Any] = field(default_factory=dict)
+    checksum: str | None = None
 
 
 SourceKind = Literal["image", "snapshot", "blank"]

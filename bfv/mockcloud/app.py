@@ -23,6 +23,7 @@ from bfv.mockcloud import (
     manage,
     messages,
     network,
+    placement,
     quotas,
     sharing,
     snapshots,
@@ -73,6 +74,7 @@ SERVICES = {
     "volume": Service(Table(CINDER), block.failed, block.forbidden),
     "network": Service(Table(network.ROUTES), network.failed, _no),
     "compute": Service(Table(compute.ROUTES), compute.failed, _no),
+    "placement": Service(Table(placement.ROUTES), placement.failed, _no),
     "_mock": Service(Table(control.ROUTES), control.failed, _no),
 }
 

@@ -34,6 +34,7 @@ def describe(cloud: "Cloud", base: str) -> Json:
         "volume_url": f"{base}/volume/v3",
         "network_url": f"{base}/network",
         "compute_url": f"{base}/compute/v2.1",
+        "placement_url": f"{base}/placement",
         "control_url": f"{base}/_mock",
         "region": "RegionOne",
         "domains": {each.name.lower(): each.id for each in cloud.people.domains.values()},

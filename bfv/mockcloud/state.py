@@ -12,6 +12,7 @@ from bfv.mockcloud.clock import Clock
 from bfv.mockcloud.faults import Faults
 from bfv.mockcloud.pace import Pace
 from bfv.mockcloud.people import People, fixed_id
+from bfv.mockcloud.placement import Placement
 from bfv.mockcloud.rbd import Cluster
 from bfv.mockcloud.recorder import Recorder
 
@@ -222,6 +223,7 @@ class Cloud:
             self.cache: list[CacheEntry] = []
             self.quotas: dict[str, dict[str, int]] = {}
             self.nova = Nova()
+            self.placement = Placement()
             self.network: dict[str, dict[str, dict[str, Any]]] = {}
 
     def _cell(self, number: int, name: str) -> Cell:
