@@ -29,7 +29,9 @@ class Clusters:
         """Return a cell's cluster. Raises Refused where none is named, Unsupported without the bindings."""
         ceph = self._settings.ceph.get(cell)
         if ceph is None:
-            raise Refused(f"Cell {cell} has no ceph_conf; set it in [cell:{cell}], and ceph_user and nova_pool with it.")
+            raise Refused(
+                f"Cell {cell} has no ceph_conf; set it in [cell:{cell}], and ceph_user and nova_pool with it."
+            )
         with self._lock:
             if cell not in self._known:
                 self._known[cell] = Cluster(ceph, bindings.load(self._settings.ceph_python))

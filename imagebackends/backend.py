@@ -109,7 +109,7 @@ class Snapshots(abc.ABC):
 
 
 class Adopts(abc.ABC):
-    """A backend that takes an image which lies in its pool already, and gives it back. Needs an administrator's role."""
+    """A backend that takes an image which lies in its pool already, and gives it back; as an administrator."""
 
     @abc.abstractmethod
     def adopt(self, access: Access, what: Adoption) -> Disk:
@@ -134,3 +134,7 @@ class Adopts(abc.ABC):
     @abc.abstractmethod
     def describe(self, access: Access, disk_id: str, image_metadata: Mapping[str, str]) -> None:
         """Write what a disk made of an image keeps of it, and that it can be booted; repeatable."""
+
+    @abc.abstractmethod
+    def snapshots_of(self, access: Access, disk_id: str) -> list[str]:
+        """Return the ids of a disk's snapshots. Raises MaybeRunning."""

@@ -136,7 +136,6 @@ class RBD:
         ioctx.pool.trash.remove(image)
         image.detach()
 
-
     @_locked
     def migration_prepare(self, ioctx: Ioctx, name: str, dest_ioctx: Ioctx, dest_name: str) -> None:
         """Let an image be opened in another pool of its cluster."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """librbd's live migration in memory: an image that is opened in one pool while its bytes lie in another.
 
-What the suite in ``tests/contract/pool`` saw of librbd 16.2, and no more. Reads and writes go to the target, which shares
-the source's bytes until they are copied; here that is no work, so ``execute`` only says that it was done.
+What the suite in ``tests/contract/pool`` saw of librbd 16.2, and no more. Reads and writes go to the target, which
+shares the source's bytes until they are copied; here that is no work, so ``execute`` only says that it was done.
 """
 
 import errno
@@ -55,13 +55,15 @@ def commit(image: Image) -> None:
 
 
 def abort(image: Image) -> None:
-    """Bring it back with what was written meanwhile; snapshots made meanwhile are gone."""
+    """Bring it back with what was written meanwhile, as large as it was; snapshots made meanwhile are gone."""
     moving = _of(image)
     target, source = moving.target, moving.source
     if target.watchers:
         raise OSError(errno.EBUSY, "RBD image is busy (error aborting migration)")
     target.snapshots = [each for each in target.snapshots if each.id in source.kept]
+    size = source.size
     _hand_over(target, source)
+    source.resize(size)
     del target.pool.images[target.name]
     source.pool.moved.remove(source)
     source.pool.images[source.name] = source

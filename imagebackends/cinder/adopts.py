@@ -65,3 +65,9 @@ class CinderAdopts(Adopts):
             if image_metadata:
                 volumes.set_image_metadata(disk_id, dict(image_metadata))
             volumes.set_bootable(disk_id, True)
+
+    def snapshots_of(self, access: Access, disk_id: str) -> list[str]:
+        """Send GET /snapshots."""
+        with told(f"look for snapshots of volume {disk_id}", access):
+            listed = self.clients.reads(access).volume_snapshots.list(search_opts={"volume_id": disk_id})
+        return [each.id for each in listed]

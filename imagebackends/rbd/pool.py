@@ -72,16 +72,23 @@ class Cluster:
 
     def monitors(self) -> list[tuple[str, str]]:
         """Return hosts and ports of the monitors, as ``nova/storage/rbd_utils.py:get_mon_addrs`` reads them."""
-        code, out, words = self.call(
-            "ask Ceph for its monitors",
-            lambda: self._connected().mon_command('{"prefix": "mon dump", "format": "json"}', b""),
-        )
-        if code:
-            raise ERRNOS.get(-code, MaybeRunning)(f"ask Ceph for its monitors: {words}")
         # `addr` is the address of protocol 1, which every client speaks.
-        addresses = (each["addr"].split("/")[0] for each in json.loads(out)["mons"])
+        addresses = (each["addr"].split("/")[0] for each in self._ask("mon dump")["mons"])
         pairs = (address.rpartition(":") for address in addresses)
         return [(host.strip("[]"), port) for host, _, port in pairs]
+
+    def health(self) -> str:
+        """Return the cluster's health: HEALTH_OK, HEALTH_WARN or HEALTH_ERR."""
+        return str(self._ask("health")["status"])
+
+    def _ask(self, command: str) -> Any:
+        """Ask the monitors for something that any client may read."""
+        words = json.dumps({"prefix": command, "format": "json"})
+        act = f"ask Ceph for {command}"
+        code, out, told_ = self.call(act, lambda: self._connected().mon_command(words, b""))
+        if code:
+            raise ERRNOS.get(-code, MaybeRunning)(f"{act}: {told_}")
+        return json.loads(out)
 
     def close(self) -> None:
         """End the connection when the calls that run have ended."""

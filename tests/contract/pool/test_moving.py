@@ -66,12 +66,14 @@ def test_a_migration_follows_a_rename(volumes, moved):
         volumes.migration(moved)
 
 
-def test_a_prepared_image_grows_and_comes_back_as_large(pool, volumes, moved):
+def test_a_prepared_image_that_grew_comes_back_as_small_as_it_was(pool, volumes, moved):
     volumes.resize(moved, 6 * OBJECT)
+    volumes.patch(moved, [(5 * OBJECT, b"lost"), (4 * OBJECT, b"kept")])
 
     volumes.abort_migration(moved)
 
-    assert pool.look(moved).size == 6 * OBJECT
+    assert pool.look(moved).size == 5 * OBJECT
+    assert pool.read(moved, 4 * OBJECT, 2 * OBJECT) == b"kept" + bytes(OBJECT - 4)
 
 
 def test_an_image_that_a_guest_has_open_is_not_prepared(pool, volumes, made, guest):
