@@ -13,6 +13,8 @@ from bfv import boot, connect, outside, power, rebuild, records, spawn
 from bfv.errors import Failed, HasSnapshots, InUse, MaybeRunning
 from bfv.job import Job
 from bfv.journal import DONE, FAILED, Intent
+from bfv.migrate import converted, undo
+from bfv.migrate import run as migrate
 from bfv.parts import Parts
 from cells import groups, servers
 from cells.database import Database
@@ -26,6 +28,10 @@ STOPPABLE: dict[str, Callable[[Parts, Intent], None]] = {
     "stop": power.run,
     "start": power.run,
     "reboot": power.run,
+    "migrate": migrate.run,
+    "unmigrate": undo.run,
+    "converted": converted.run,
+    "purge": converted.purge,
 }
 ASK = 0.1
 PATIENCE = 20.0

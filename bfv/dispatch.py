@@ -7,6 +7,7 @@ from collections.abc import Callable
 from bfv import delete, probe, sweep
 from bfv.errors import CellDown, LeaseLost, MaybeRunning, StorageError
 from bfv.journal import Intent
+from bfv.migrate import rehearsal
 from bfv.parts import Parts
 from bfv.types import utcnow
 
@@ -17,6 +18,7 @@ FLOWS: dict[str, Callable[[Parts, Intent], None]] = {
     "delete": delete.run,
     "probe": probe.run,
     "sweep": sweep.run,
+    "rehearse": rehearsal.run,
 }
 
 

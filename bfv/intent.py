@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 # These change the same attachments or the same guest: while one of them is open, none of the others may begin.
-SLOTS = dict.fromkeys(("connect", "disconnect", "rebuild", "stop", "start", "reboot"), "change")
+SLOTS = dict.fromkeys(("connect", "disconnect", "rebuild", "stop", "start", "reboot", "migrate", "unmigrate"), "change")
 FORWARD, UNWINDING, DONE, FAILED, CANCELLED = "forward", "unwinding", "done", "failed", "cancelled"
 
 

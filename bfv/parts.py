@@ -11,6 +11,7 @@ from oslo_config import cfg
 import imagebackends
 from bfv import config, drivers, owner
 from bfv.cell_databases import CellDatabases, open_database
+from bfv.clusters import Clusters
 from bfv.config import Quota, Timing
 from bfv.decide import Rules
 from bfv.drivers import Driver
@@ -18,6 +19,7 @@ from bfv.errors import BadConfig
 from bfv.fit import Placing
 from bfv.hosts import Hosts
 from bfv.journal import Intent, Journal
+from bfv.nova import Nova
 from bfv.placement import Placement
 from bfv.rights import Rights
 from bfv.storage_state import StorageState
@@ -56,6 +58,8 @@ class Parts:
     listing: Listing
     writable: Writable
     quota: Quota
+    clusters: Clusters
+    nova: Nova
     placement: Placement
     # Runs the servers; None: they end as ready to connect.
     driver: Driver | None = None
@@ -76,6 +80,7 @@ class Parts:
 
     def close(self) -> None:
         """Close all connections."""
+        self.clusters.close()
         self.cells.close()
         self.api.close()
         self.journal.database.close()
@@ -110,6 +115,8 @@ def assemble(conf: cfg.ConfigOpts) -> Parts:
         listing=Listing(registry, databases),
         writable=Writable(api, databases.cell, databases),
         quota=config.quota(conf),
+        clusters=Clusters(settings),
+        nova=Nova(settings, session, conf.migrate.compute_endpoint),
         placement=Placement(settings, session, conf.placement.endpoint_override),
         driver=drivers.load(conf.compute.driver, conf) if conf.compute.driver else None,
     )

@@ -120,6 +120,19 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Adoption:
+    """An image that is to become a disk: ``image`` is its name in the pool of ``target.backend``.
+
+    ``marker`` is the random secret of this one adoption, see ``Adopts.adopted``.
+    """
+
+    name: str
+    image: str
+    target: Target
+    marker: str
+
+
+@dataclass(frozen=True)
 class Found:
     """The disk that a lost creation left, if any, and ``copies``: younger ones that carry its marker."""
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bfv import config
 from bfv.caller import from_environment
-from bfv.cli import admin, cell, demo, group, host, mocked, output, quota, serve, servers, zone
+from bfv.cli import admin, cell, demo, group, host, migrate, mocked, output, quota, serve, servers, zone
 from bfv.cloud import Cloud
 from bfv.errors import CellsError, MaybeRunning, StorageError
 
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     zone.add(verbs)
     quota.add(verbs)
     group.add(verbs)
+    migrate.add(verbs)
     demo.add(verbs)
     mocked.add(verbs)
     serve.add(verbs)

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 from bfv.parts import Parts
 from cells.database import Database
-from cells.types import Cell
 from imagebackends.types import Disk
 
 
@@ -118,8 +117,8 @@ class Records(Protocol):
     def after(self, parts: Parts, snapshot: Snapshot, bound: Bound) -> None:
         """Write what lies in other systems: the request spec's ``is_bfv``, the allocation without DISK_GB."""
 
-    def restore(self, parts: Parts, database: Database, snapshot: Snapshot) -> None:
-        """Make the root the local disk again, and what lies in other systems as it was.
+    def restore(self, parts: Parts, database: Database, snapshot: Snapshot, volume_id: str | None = None) -> None:
+        """Make the root the local disk again where it is ``volume_id`` (None: any volume), and all else as it was.
 
         Rows that nobody else changed since the switch come back bit for bit. Raises Conflict where the root is
         another volume, or none.
@@ -135,14 +134,14 @@ class Guests(Protocol):
     ``bfv.migrate.guests`` has both. All raise NotFound, Conflict, Failed, MaybeRunning.
     """
 
-    def lock(self, cell: Cell, server_id: str) -> None:
+    def lock(self, cell: str, server_id: str) -> None:
         """Keep the owner from starting, rebuilding or resizing it; as an administrator, repeatable."""
 
-    def unlock(self, cell: Cell, server_id: str) -> None:
+    def unlock(self, cell: str, server_id: str) -> None:
         """Give it back to its owner; repeatable."""
 
-    def stop(self, cell: Cell, server_id: str) -> None:
+    def stop(self, cell: str, server_id: str) -> None:
         """Switch it off and wait for that; one that is off is no error."""
 
-    def start(self, cell: Cell, server_id: str) -> None:
+    def start(self, cell: str, server_id: str) -> None:
         """Switch it on, its devices read anew from its rows, and wait until it runs. Raises Failed if it does not."""

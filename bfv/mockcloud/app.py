@@ -20,6 +20,7 @@ from bfv.mockcloud import (
     identity,
     imagedata,
     images,
+    manage,
     messages,
     network,
     placement,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 CINDER = (
     *volumes.ROUTES,
     *actions.ROUTES,
+    *manage.ROUTES,
     *attachments.ROUTES,
     *snapshots.ROUTES,
     *messages.ROUTES,

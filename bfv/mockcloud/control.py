@@ -3,6 +3,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from bfv.mockcloud import remote
 from bfv.mockcloud.rbd import Image
 from bfv.mockcloud.state import STORAGE, Cell
 from bfv.mockcloud.wire import Json, Refusal, Request, Response, Route
@@ -228,6 +229,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", RBD + "/{image}", image, ""),
     Route("GET", RBD + "/{image}/data", data, ""),
     Route("PUT", RBD + "/{image}/data", data, ""),
+    Route("GET", "/ceph/{cell}", remote.call, ""),
+    Route("POST", "/ceph/{cell}", remote.call, ""),
     Route("PUT", "/compute", compute, ""),
     Route("PUT", "/compute/attachments", nova_attachments, ""),
     Route("DELETE", "/compute/attachments", nova_attachments, ""),

@@ -15,6 +15,7 @@ from bfv.mockcloud.people import People, fixed_id
 from bfv.mockcloud.placement import Placement
 from bfv.mockcloud.rbd import Cluster
 from bfv.mockcloud.recorder import Recorder
+from bfv.mockcloud.remote import Handles
 
 STORAGE = ("up", "hangs", "down")
 
@@ -46,6 +47,7 @@ class Cell:
     capacity_gb: float
     cluster: Cluster
     storage: str = "up"
+    health: str = "HEALTH_OK"
     full: bool = False
     filling: dict[str, str] = field(default_factory=dict)
 
@@ -212,6 +214,7 @@ class Cloud:
             self.pace = Pace(self.clock)
             self.faults = Faults()
             self.recorder = Recorder()
+            self.handles = Handles()
             self.people = People(self.clock)
             self.cells = {name: self._cell(number, name) for number, name in enumerate(self.settings.cells, 1)}
             self.images: dict[str, Image] = {}
