@@ -129,7 +129,7 @@ class Cloud:
     def show(self, server_id):
         return self.call("admin", "GET", f"/servers/{server_id}")["server"]
 
-    def until(self, server_id, state, seconds=120):
+    def until(self, server_id, state, seconds=300):
         """Wait until a server is active, off or in error, and nothing is at work on it."""
         deadline = time.monotonic() + seconds
         while True:
@@ -157,7 +157,7 @@ class Cloud:
         self.until(server_id, "active")
         self.until_started(server_id, starts)
 
-    def until_started(self, server_id, starts, seconds=30):
+    def until_started(self, server_id, starts, seconds=120):
         """Wait until the guest has told its count of starts."""
         deadline = time.monotonic() + seconds
         while (told := guest.starts(self.console(server_id))) != starts:

@@ -16,7 +16,7 @@ from tests import sites
 from tests.flows.test_records import Act
 from tests.realnova.cloud import COMPUTE_URL, rbd
 
-pytestmark = [pytest.mark.nova, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nova, pytest.mark.timeout(900)]
 
 
 def access(cloud, server_id):
