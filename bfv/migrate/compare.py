@@ -19,8 +19,8 @@ from cells import dump
 from cells.errors import NotMapped
 from imagebackends.types import Access
 
-# Keys and numbers of rows, and what nova's resource tracker or a user changes by itself.
-_NUMBERS = ("id", "launch_index")
+# Numbers and names of rows: what has the same use in both and another value.
+_NAMES = {"id", "launch_index", "display_name", "hostname", "reservation_id"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _told(parts: Parts, server_id: str) -> dict[str, Any]:
     look = _Look("compare", mapping.project_id, new_request_id())
     access = parts.rights.storage(look)
     volumes = [row["volume_id"] for row in rows["block_device_mapping"] if row["volume_id"]]
-    disks = [dataclasses.asdict(parts.backend.get(access, each)) for each in volumes]
+    disks = [dataclasses.asdict(dataclasses.replace(parts.backend.get(access, each), name="")) for each in volumes]
     attachments = [dataclasses.asdict(each) for each in parts.backend.attachments(access, server_id=server_id)]
     told = {
         **{table: [_bare(row) for row in found] for table, found in rows.items()},
@@ -73,7 +73,7 @@ def _told(parts: Parts, server_id: str) -> dict[str, Any]:
 
 
 def _bare(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in _NUMBERS}
+    return {key: value for key, value in row.items() if key not in _NAMES}
 
 
 def _pairs(rows: Any) -> dict[str, Any]:
@@ -91,29 +91,21 @@ def _counted(parts: Parts, server_id: str) -> dict[str, int]:
 
 
 def _known_by(server_id: str, rows: Mapping[str, Any], disks: Any, attachments: Any) -> dict[str, str]:
-    """Return what a server is known by, and what stands for each of these."""
-    (server,) = rows["instances"]
+    """Return the ids that are a server's own, and what stands for each of these."""
     ids = {server_id: "SERVER"}
     ids |= {row["uuid"]: f"DEVICE {at}" for at, row in enumerate(rows["block_device_mapping"]) if row["uuid"]}
     ids |= {disk["id"]: f"VOLUME {at}" for at, disk in enumerate(disks)}
-    ids |= {each["id"]: f"ATTACHMENT {at}" for at, each in enumerate(attachments)}
-    names = {server[key]: key for key in ("display_name", "hostname", "reservation_id") if server[key]}
-    return {**names, **{disk["name"]: "volume name" for disk in disks if disk["name"]}, **ids}
+    return {**ids, **{each["id"]: f"ATTACHMENT {at}" for at, each in enumerate(attachments)}}
 
 
-def _without(value: Any, known: Mapping[str, str]) -> Any:
-    """Return a value with what its server is known by put out: whole texts, and ids also within a text."""
+def _without(value: Any, ids: Mapping[str, str]) -> Any:
+    """Return a value with ids put out, also within a text."""
     if isinstance(value, Mapping):
-        return {key: _without(each, known) for key, each in value.items()}
+        return {key: _without(each, ids) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without(each, known) for each in value]
-    if not isinstance(value, str):
-        return value
-    if value in known:
-        return f"<{known[value]}>"
-    for text, word in known.items():
-        # An id has 36 characters; a name may be a word of the language.
-        if len(text) == 36:
+        return [_without(each, ids) for each in value]
+    if isinstance(value, str):
+        for text, word in ids.items():
             value = value.replace(text, f"<{word}>")
     return value
 

@@ -16,14 +16,15 @@ from bfv.migrate.contract import Bound, Facts, Snapshot
 from bfv.migrate.facts import facts_of
 from bfv.parts import Parts
 from bfv.placement import disk_of
+from bfv.records import connection_info
 from bfv.spawn import driver_of
 from bfv.types import new_request_id
 from cells import candidates, encode, rootdisk, servers
 from cells.database import Database
 from cells.errors import Changed, NotMapped
-from imagebackends.types import Access
+from imagebackends.types import Access, Attachment
 
-__all__ = ["after", "before", "compare", "connection_info", "connector", "facts", "image_metadata", "is_switched",
+__all__ = ["after", "before", "compare", "connector", "facts", "image_metadata", "is_switched",
            "restore", "snapshot", "switch"]  # fmt: skip
 
 # cinder/volume/volume_utils.py:IMAGE_ATTRIBUTES
@@ -121,7 +122,8 @@ def switch(database: Database, snapshot: Snapshot, bound: Bound) -> None:
     a row is not what it was and not what it becomes.
     """
     disk = bound.volume
-    info = connection_info(bound, snapshot.server_id)
+    attached = Attachment(bound.attachment_id, disk.id, snapshot.server_id, "reserved", bound.connection)
+    info = connection_info(attached)
     root = rootdisk.RootVolume(disk.id, disk.size, disk.volume_type, bound.attachment_id, info)
     try:
         rootdisk.switch(database, _cell_rows(snapshot), root)
@@ -162,22 +164,6 @@ def restore(parts: Parts, database: Database, snapshot: Snapshot, volume_id: str
     if snapshot.allocation is not None:
         old, new = _disk_counts(snapshot)
         parts.placement.set_disk(_access(parts), snapshot.allocation, snapshot.server_id, new, old)
-
-
-def connection_info(bound: Bound, server_id: str) -> dict[str, Any]:
-    """Return a connection as nova keeps it (``nova/volume/cinder.py:_translate_attachment_ref``) with the serial."""
-    data = {key: value for key, value in bound.connection.items() if key not in ("driver_volume_type", "attachment_id")}
-    return {
-        "driver_volume_type": bound.connection.get("driver_volume_type"),
-        "data": data,
-        # What an attachment's answer says before it is completed, which is when nova takes it.
-        "status": "reserved",
-        "instance": server_id,
-        "attached_at": "",
-        "detached_at": "",
-        "volume_id": bound.volume.id,
-        "serial": bound.volume.id,
-    }
 
 
 def _kept_image(snapshot: Snapshot) -> dict[str, Any]:

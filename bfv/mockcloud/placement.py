@@ -66,6 +66,13 @@ def create_provider(cloud: "Cloud", request: Request) -> Response:
     return Response(200, {"uuid": made.id, "name": made.name, "generation": made.generation})
 
 
+def show_provider(cloud: "Cloud", request: Request) -> Response:
+    """Show a provider."""
+    _check_version(request)
+    found = _provider(cloud, request.ids["provider"], 404)
+    return Response(200, {"uuid": found.id, "name": found.name, "generation": found.generation})
+
+
 def put_inventories(cloud: "Cloud", request: Request) -> Response:
     """Write what a provider has."""
     _check_version(request)
@@ -148,6 +155,7 @@ def _check_version(request: Request) -> None:
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/resource_providers", create_provider, "service"),
+    Route("GET", "/resource_providers/{provider}", show_provider, "service"),
     Route("PUT", "/resource_providers/{provider}/inventories", put_inventories, "service"),
     Route("GET", "/allocations/{consumer}", show_allocations, "service"),
     Route("PUT", "/allocations/{consumer}", put_allocations, "service"),

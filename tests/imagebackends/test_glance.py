@@ -63,7 +63,14 @@ def test_an_image_is_read_by_its_id(script, images, access):
     sizes = {"size": 4 << 20, "virtual_size": 2 << 30, "min_disk": 2, "min_ram": 512}
     formats = {"disk_format": "qcow2", "container_format": "bare"}
     assert found == Image(
-        id=IMAGE_ID, name="debian 12", status="active", owner=PROJECT, visibility="shared", **sizes, **formats
+        id=IMAGE_ID,
+        name="debian 12",
+        status="active",
+        owner=PROJECT,
+        visibility="shared",
+        checksum="00",
+        **sizes,
+        **formats,
     )
     [asked] = script.asked
     assert (asked.headers["X-Auth-Token"], asked.headers["X-OpenStack-Request-ID"]) == (TOKEN, REQUEST_ID)
