@@ -27,9 +27,9 @@ def image_id(ground):
     return ground.site.upload(os.urandom(16 << 20), hw_disk_bus="virtio")
 
 
-@pytest.fixture(params=["volumes", "vms"], ids=["rename", "live"])
+@pytest.fixture(params=["rename", "live", "clone", "copy"])
 def cloud(request, ground, tmp_path):
-    """A bfv beside servers whose disks lie in cinder's own pool, or in another of its cluster."""
+    """A bfv beside servers whose disks go one of the ways: in place, to another pool, or to another cluster."""
     made = disks.Cloud(ground, tmp_path, request.param)
     yield made
     made.clean()

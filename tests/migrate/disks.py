@@ -51,8 +51,8 @@ def mock_ground(server):
 class Cloud(sites.World):
     """A bfv beside such servers; ``pool`` is where their disks lie: ``volumes`` is cinder's own."""
 
-    def __init__(self, ground, home, pool="volumes", **settings):
-        self.ground, self.pool_name = ground, pool
+    def __init__(self, ground, home, way="rename", **settings):
+        self.ground, self.way, self.pool_name = ground, way, "volumes" if way == "rename" else "vms"
         self.made = []
         super().__init__(ground.site, home, late_answer=1, **settings)
         self.project = ground.site.caller("demo").project_id
@@ -64,7 +64,18 @@ class Cloud(sites.World):
             text = text.replace(f"[cell:{cell}]\n", f"[cell:{cell}]\n{CEPH.format(conf=conf, pool=self.pool_name)}")
         if self.ground.python:
             text = text.replace("[storage]\n", f"[storage]\nceph_python = {self.ground.python}\n")
-        self.config.write_text(text)
+        far = f"far:cell2\ntier_backends = far:{self.site.backends['cell2']}"
+        self.config.write_text(text.replace("tiers = fast:cell1-fast", f"tiers = fast:cell1-fast,{far}"))
+
+    @property
+    def choice(self):
+        """What is said to `bfv migrate` so that it takes this way."""
+        return {"clone": ["--way", "clone"], "copy": ["--tier", "far"]}.get(self.way, [])
+
+    @property
+    def new(self):
+        """The pool where the volumes lie."""
+        return self.ground.pool("volumes", "cell2" if self.way == "copy" else "cell1")
 
     @property
     def pool(self):
@@ -118,7 +129,9 @@ class Cloud(sites.World):
 
     def migrate(self, *words, expect=0):
         """Run `bfv --json migrate` and return its answer."""
-        said = self.run("--json", "migrate", *words, user="bfv", expect=expect)
+        done = self.victim(["none", "0", "cli", "--json", "migrate", *words], user="bfv")
+        assert done.returncode == expect, (done.returncode, done.stdout, done.stderr)
+        said = done.stdout if expect == 0 else done.stderr + done.stdout
         return json.loads(said[said.index("[") :]) if "[" in said else said
 
     def root(self, key):
