@@ -140,6 +140,38 @@ class Cloud(sites.World):
             [root] = servers.get(cloud.parts.cells.named("cell1"), key).devices
             return root
 
+    def convert(self, key, expect=0):
+        """Convert one server and return its row of the answer."""
+        [done] = self.migrate("run", "--server", key, *self.choice, "--no-rehearsal", expect=expect)
+        return done
+
+    def state(self, key):
+        """Return the state of a server's conversion."""
+        return [each["state"] for each in self.migrate("status", key)]
+
+    def ran(self, key, data=b"guest"):
+        """Have a converted server run, write, and be off again, as its owner would."""
+        root = self.root(key)
+        with self.cloud("bfv") as cloud:
+            database = cloud.parts.cells.named("cell1")
+            servers.update(database, key, vm_state="active", power_state=1)
+            self.new.patch(f"volume-{root.volume_id}", [(5, data), (20 << 20, data)])
+            servers.update(database, key, vm_state="stopped", power_state=4)
+            # Nova's clock goes on; these databases keep whole seconds.
+            with database.writer() as conn:
+                conn.execute(sa.text("UPDATE instances SET updated_at = '2001-01-01 00:00:00'"))
+
+    def deleted_by_nova(self, key):
+        """Delete a server as nova does: its volume is let go of and deleted in cinder, which may find it busy."""
+        root, site = self.root(key), self.site
+        headers = {"X-Service-Token": site.auth("bfv").get_token(sites._session())}
+        site.call("bfv", "DELETE", f"{site.volume_url}/attachments/{root.attachment_id}", headers=headers)
+        site.settle(root.volume_id, "available")
+        site.call("admin", "DELETE", f"{site.volume_url}/volumes/{root.volume_id}")
+        site.settle(root.volume_id, None, "available", "error")
+        with self.cloud("bfv") as cloud:
+            servers.destroy(cloud.parts.cells.named("cell1"), key)
+
     def opened(self):
         with self.cloud("bfv") as cloud:
             return [(each.verb, each.server_id) for each in cloud.parts.journal.opened()]
