@@ -17,7 +17,8 @@ from bfv.parts import Parts
 from bfv.types import new_request_id
 from cells import dump
 from cells.errors import NotMapped
-from imagebackends.types import Access
+from imagebackends.cinder.adopts import MARKER
+from imagebackends.types import Access, Disk
 
 # Numbers and names of rows: what has the same use in both and another value.
 _NAMES = {"id", "launch_index", "display_name", "hostname", "reservation_id"}
@@ -58,7 +59,7 @@ def _told(parts: Parts, server_id: str) -> dict[str, Any]:
     look = _Look("compare", mapping.project_id, new_request_id())
     access = parts.rights.storage(look)
     volumes = [row["volume_id"] for row in rows["block_device_mapping"] if row["volume_id"]]
-    disks = [dataclasses.asdict(dataclasses.replace(parts.backend.get(access, each), name="")) for each in volumes]
+    disks = [_disk(parts.backend.get(access, each)) for each in volumes]
     attachments = [dataclasses.asdict(each) for each in parts.backend.attachments(access, server_id=server_id)]
     told = {
         **{table: [_bare(row) for row in found] for table, found in rows.items()},
@@ -70,6 +71,12 @@ def _told(parts: Parts, server_id: str) -> dict[str, Any]:
         "attachments": attachments,
     }
     return dict(_without(told, _known_by(server_id, rows, disks, attachments)))
+
+
+def _disk(disk: Disk) -> dict[str, Any]:
+    """Return a volume without its name, and without the random word by which a lost answer is found again."""
+    metadata = {key: value for key, value in disk.metadata.items() if key != MARKER}
+    return dataclasses.asdict(dataclasses.replace(disk, name="", metadata=metadata))
 
 
 def _bare(row: Mapping[str, Any]) -> dict[str, Any]:

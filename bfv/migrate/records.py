@@ -47,8 +47,8 @@ def facts(
 def connector(parts: Parts, database: Database, server_id: str) -> Mapping[str, Any]:
     """Return the connector of the server's host: the driver's, or what nova's rows tell of the host.
 
-    Of what os-brick tells of a host (``os_brick/initiator/connector.py:get_connector_properties``) cinder's rbd driver
-    reads nothing; its API needs the ``host``. Raises NotFound.
+    What nova's libvirt driver tells cinder (``nova/virt/libvirt/driver.py:get_volume_connector``), but for the
+    host's own initiators, which no row has and cinder's rbd driver does not read. Raises NotFound.
     """
     server = servers.find(database, server_id)
     if server is None or server.host is None:
@@ -57,7 +57,7 @@ def connector(parts: Parts, database: Database, server_id: str) -> Mapping[str, 
         return driver_of(parts).connector(server.host)
     address = candidates.host_address(database, server.host, server.node)
     found = {"host": server.host, "ip": address, "platform": "x86_64", "os_type": "linux", "multipath": False,
-             "do_local_attach": False, "mountpoint": server.root_device_name}  # fmt: skip
+             "enforce_multipath": True, "do_local_attach": False, "mountpoint": server.root_device_name}  # fmt: skip
     return {key: value for key, value in found.items() if value is not None}
 
 
