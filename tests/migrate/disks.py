@@ -51,8 +51,9 @@ def mock_ground(server):
 class Cloud(sites.World):
     """A bfv beside such servers; ``pool`` is where their disks lie: ``volumes`` is cinder's own."""
 
-    def __init__(self, ground, home, way="rename", **settings):
-        self.ground, self.way, self.pool_name = ground, way, "volumes" if way == "rename" else "vms"
+    def __init__(self, ground, home, way="rename", more="", **settings):
+        # ``more`` is written into the configuration as it is.
+        self.ground, self.way, self.more, self.pool_name = (ground, way, more, "volumes" if way == "rename" else "vms")
         self.made = []
         super().__init__(ground.site, home, late_answer=1, **settings)
         self.project = ground.site.caller("demo").project_id
@@ -64,8 +65,9 @@ class Cloud(sites.World):
             text = text.replace(f"[cell:{cell}]\n", f"[cell:{cell}]\n{CEPH.format(conf=conf, pool=self.pool_name)}")
         if self.ground.python:
             text = text.replace("[storage]\n", f"[storage]\nceph_python = {self.ground.python}\n")
-        far = f"far:cell2\ntier_backends = far:{self.site.backends['cell2']}"
-        self.config.write_text(text.replace("tiers = fast:cell1-fast", f"tiers = fast:cell1-fast,{far}"))
+        # ``wrong`` is a type whose backend is not the one that holds the disks.
+        far = f"far:cell2,wrong:cell2\ntier_backends = far:{self.site.backends['cell2']}"
+        self.config.write_text(text.replace("tiers = fast:cell1-fast", f"tiers = fast:cell1-fast,{far}") + self.more)
 
     @property
     def choice(self):

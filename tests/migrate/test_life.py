@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of a conversion: planned, run, told, undone or purged; by each way, from words to bytes."""
 
+
 def test_a_server_goes_and_comes_back_bit_for_bit(cloud, image_id):
     key = cloud.server(image_id, parent=image_id)
     rows, bytes_before = cloud.rows(key), cloud.pool.read(f"{key}_disk", 0, 17 << 20)
