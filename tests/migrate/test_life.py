@@ -20,6 +20,8 @@ def test_a_server_goes_and_comes_back_bit_for_bit(cloud, image_id):
     assert volume["volume_image_metadata"]["image_id"] == image_id
     assert cloud.new.read(f"volume-{root.volume_id}", 0, 17 << 20) == bytes_before
     assert cloud.pool.find(f"{key}_disk") is None
+    with cloud.cloud() as own:
+        assert own.server(key).left_outside == ()
     [state] = cloud.migrate("status", key)
     assert (state["state"], state["volume_id"]) == ("settled", root.volume_id)
 
