@@ -28,7 +28,8 @@ DOCS := $(BIN)/python docs/generate.py
 LAB_ENV = exports="$$($(LAB) test-env)"; eval "$$exports"; export BFV_TEST_MARIADB="$$LAB_DATABASE_URL"
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full lab-nova-test bench bench-lab bench-cells clean
+.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full lab-nova-test \
+	bench bench-lab bench-migrate bench-cells clean
 
 help: ## show the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -84,6 +85,9 @@ lab-nova-test: venv lab ## guests of a real nova with libvirt on the lab: conver
 
 bench-lab: venv lab ## how a boot compares with the bare minimum, on the real services
 	$(BIN)/python -m bench.lab_boot
+
+bench-migrate: venv lab ## how long a conversion off nova's rbd pool keeps a server off, beside copies by hand
+	$(BIN)/python -m bench.migrate
 
 bench-cells: venv ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, MILLION=yes for more)
 	$(BIN)/python -m bench.cells_nova --servers $(SERVERS) $(if $(MILLION),--million)

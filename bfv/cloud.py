@@ -17,6 +17,7 @@ from bfv.engine import Engine, Heartbeat, InProcess
 from bfv.errors import BadRequest, CellDown, Conflict, Failed, MaybeRunning, NotFound, Refused
 from bfv.journal import SLOTS, Intent
 from bfv.limits import Limits
+from bfv.migrate.run import CONVERTED
 from bfv.parts import Parts, assemble
 from bfv.types import BootRequest, Caller, Decision, Deleted, ServerEvent, ServerInfo
 from cells import servers
@@ -238,7 +239,7 @@ class Cloud:
 
         Unlike ``repair`` it waits for none of them: they run beside what this process was asked for.
         """
-        opened = self.parts.journal.opened()
+        opened = [each for each in self.parts.journal.opened() if each.verb != CONVERTED]
         taken = [intent for each in opened if (intent := self.parts.journal.take(each.id)) is not None]
         for intent in taken:
             self.engine.submit(intent.id, f"{intent.verb} {intent.cell}")
@@ -377,7 +378,9 @@ class Cloud:
 
     def _info(self, mapping: ServerMapping) -> ServerInfo:
         intents = self.parts.journal.of_server(mapping.server_id)
-        left = [thing for intent in intents if intent.is_open for thing in self.parts.journal.objects(intent)]
+        # What a converted server holds until purge is its way back and nothing that is left over.
+        unfinished = [each for each in intents if each.is_open and each.verb != CONVERTED]
+        left = [thing for each in unfinished for thing in self.parts.journal.objects(each)]
         try:
             server = servers.find(self.parts.cells.of(mapping.cell), mapping.server_id) if mapping.cell else None
         except (CellDown, BadCell) as error:

@@ -6,6 +6,7 @@ goes, so that nobody else can take a volume in between. These flows are short an
 a DELETE that finds one unfinished finishes it.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,6 +61,8 @@ def let_go(job: Job, database: Database, server: Server) -> None:
         asked = job.object("attachment", device.uuid)
         if asked is None and not device.connection_info:
             continue
+        if asked is None:
+            _settle(job, device)
         old: list[str] = asked.spec["known"] if asked else [str(device.attachment_id)]
         reserved = outside.attachment(job, device.uuid, str(device.volume_id), frozenset(old))
         servers.update_device(database, device.uuid, attachment_id=reserved.id, connection_info=None)
@@ -68,6 +71,15 @@ def let_go(job: Job, database: Database, server: Server) -> None:
             job.parts.backend.detach(job.access, attachment_id)
     if not server.node:
         servers.update(database, server.uuid, host=None)
+
+
+def _settle(job: Job, device: BlockDevice) -> None:
+    """Complete an attachment: the same server may reserve a volume again that is in use, not one on its way there.
+
+    ``cinder/volume/api.py:_attachment_reserve``. A driver that failed leaves its volumes ``attaching``.
+    """
+    with contextlib.suppress(NotFound):
+        job.parts.backend.complete(job.access, str(device.attachment_id))
 
 
 def placed(job: Job) -> tuple[Database, Server]:

@@ -33,7 +33,10 @@ class Placement:
     def is_there(self, access: Access) -> bool:
         """Return whether this cloud has a placement service. Raises MaybeRunning, NotAllowed."""
         with told("find placement", access):
-            return self._adapter(access).get_endpoint() is not None
+            try:
+                return self._adapter(access).get_endpoint() is not None
+            except ksa.EndpointNotFound:
+                return False
 
     def allocation(self, access: Access, server_id: str) -> dict[str, Any] | None:
         """Return what a server is counted for, as placement answers it; None where there is no placement.

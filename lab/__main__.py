@@ -7,9 +7,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from lab import driver, install, nova, process, report
+from lab import ceph, driver, install, nova, process, report
 from lab.process import Service
-from lab.settings import LabError
+from lab.settings import CELLS, LabError
 
 COMMANDS = {
     "install": "Debian packages and the Python environment of the services",
@@ -87,6 +87,9 @@ def inject(fault: str, service: Service) -> int:
         process.kill(service)
     else:
         process.send(service, signal.SIGSTOP if fault == "pause" else signal.SIGCONT)
+        for cell in CELLS:
+            if fault == "resume" and service.name == f"ceph-osd-{cell.name}":
+                ceph.rejoin(cell)
     driver.say(began, f"{fault} {service.name}")
     return 0
 

@@ -168,6 +168,17 @@ def unclean(cell: Cell) -> str | None:
     return None if min(reports) >= booted else "placement groups have not reported since the OSD's start"
 
 
+def rejoin(cell: Cell) -> None:
+    """Have an OSD that was paused peer anew.
+
+    Its read leases ran out while it slept, and an OSD that is alone has nobody who renews them: a placement group may
+    stay ``laggy``, answering nothing, for ever.
+    """
+    ceph(cell, "osd", "down", "0")
+    if not poll(lambda: question(cell, "osd", "dump")["osds"][0]["up"] == 1, CLEAN_SECONDS, 0.4):
+        raise LabError(f"ceph {cell.name}: the OSD is not up {CLEAN_SECONDS} s after it was resumed")
+
+
 def osd_state(cell: Cell) -> str:
     """What the OSD process says of itself, without the monitor."""
     pid = main_pid(services(cell)[2])

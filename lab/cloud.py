@@ -23,6 +23,7 @@ from lab.settings import (
     RUN,
     VENV,
     VENV_BIN,
+    Cell,
     lock_hash,
     render,
     url,
@@ -72,11 +73,23 @@ CINDER_SCHEDULER: Service = Service(
     (f"{VENV_BIN}/cinder-scheduler", "--config-file", str(CINDER_CONF)),
     ready=lambda: ready.scheduler_serves(CINDER_SCHEDULER),
 )
-CINDER_VOLUME: Service = Service(
-    "cinder-volume",
-    ("unshare", "-m", "--propagation", "private", f"{LAB}/bin/cinder-volume"),
-    ready=lambda: ready.volume_serves(CINDER_VOLUME),
-)
+
+
+def cinder_volume(cell: Cell) -> Service:
+    """Each cell has its own, with locks of its own, as on a cell's own machines.
+
+    Where cells share their locks, one whose storage is silent stops the others, too: it holds the lock on an image
+    while it fills its cache (``cinder/volume/flows/manager/create_volume.py:_prepare_image_cache_entry``).
+    """
+    service = Service(
+        f"cinder-volume-{cell.name}",
+        ("unshare", "-m", "--propagation", "private", f"{LAB}/bin/cinder-volume", cell.name),
+        ready=lambda: ready.volume_serves(service, cell),
+    )
+    return service
+
+
+CINDER_VOLUMES = tuple(cinder_volume(cell) for cell in CELLS)
 
 
 def configure() -> None:
@@ -85,6 +98,7 @@ def configure() -> None:
         "cinder/conversion",
         "cinder/state",
         "cinder/locks",
+        *(f"cinder/locks-{cell.name}" for cell in CELLS),
         "glance/locks",
         "glance/os_glance_staging_store",
         "glance/os_glance_tasks_store",
@@ -93,6 +107,8 @@ def configure() -> None:
     render("keystone.conf", KEYSTONE_CONF)
     render("glance-api.conf", GLANCE_CONF)
     render("cinder.conf", CINDER_CONF, cell1_secret=CELLS[0].secret_uuid, cell2_secret=CELLS[1].secret_uuid)
+    for cell in CELLS:
+        render("cinder-cell.conf", ETC / "cinder" / f"{cell.name}.conf", cell=cell.name)
     for project, port, module, more in (
         ("keystone", PORTS["keystone"], "keystone.wsgi.api:application", KEYSTONE_UWSGI),
         ("glance", PORTS["glance"], "glance.wsgi.api:application", GLANCE_UWSGI),
@@ -169,7 +185,7 @@ def cinder_schema() -> None:
 
 
 def up_cinder_volume() -> None:
-    """Start it once Keystone has made the ids of its internal tenant; `ready` waits for it."""
+    """Start them once Keystone has made the ids of their internal tenant; `ready` waits for them."""
     ids = json.loads(IDS.read_text())
     render(
         "cinder-internal.conf",
@@ -177,9 +193,11 @@ def up_cinder_volume() -> None:
         internal_project=ids["projects"]["cinder-internal"],
         internal_user=ids["users"]["cinder-internal"],
     )
-    start(CINDER_VOLUME)
+    for service in CINDER_VOLUMES:
+        start(service)
 
 
 def wait_cinder() -> None:
     wait(CINDER_SCHEDULER)
-    wait(CINDER_VOLUME)
+    for service in CINDER_VOLUMES:
+        wait(service)

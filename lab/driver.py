@@ -23,7 +23,7 @@ MONS, MGRS, OSDS = ([kinds[place] for kinds in CEPH.values()] for place in range
 # Who leaves together, in order: clients before what they talk to, OSDs before their monitor.
 DOWN: tuple[Sequence[Service], ...] = (
     (
-        cloud.CINDER_VOLUME,
+        *cloud.CINDER_VOLUMES,
         cloud.CINDER_SCHEDULER,
         cloud.CINDER_API,
         cloud.GLANCE,

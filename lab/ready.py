@@ -9,20 +9,17 @@ import datetime as dt
 
 from lab.process import Service
 from lab.rest import Session, login
-from lab.settings import CELLS, USER_PASSWORD, LabError, url
-
-BACKENDS = {f"lab@{cell.name}" for cell in CELLS}
-POOL_NAMES = {f"lab@{cell.name}#{cell.name}" for cell in CELLS}
+from lab.settings import CELLS, USER_PASSWORD, Cell, LabError, url
 
 
 def volume_url(session: Session, path: str) -> str:
     return url("cinder-api", f"/v3/{session.project_id}{path}")
 
 
-def reported_since_start(session: Session, service: Service) -> set[str]:
+def reported_since_start(session: Session, service: Service, binary: str) -> set[str]:
     """Hosts of this binary that have reported since the service was started."""
     started = dt.datetime.fromtimestamp(service.pid_file.stat().st_mtime, dt.UTC)
-    rows = session.call("GET", volume_url(session, f"/os-services?binary={service.name}"))["services"]
+    rows = session.call("GET", volume_url(session, f"/os-services?binary={binary}"))["services"]
     return {
         row["host"]
         for row in rows
@@ -33,20 +30,20 @@ def reported_since_start(session: Session, service: Service) -> set[str]:
 
 
 def scheduler_serves(service: Service) -> bool:
-    return "lab" in reported_since_start(login(), service)
+    return "lab" in reported_since_start(login(), service, "cinder-scheduler")
 
 
-def volume_serves(service: Service) -> bool:
-    """Both backends report, answer a call through the broker, and the scheduler knows their pools."""
-    admin = login()
-    if not reported_since_start(admin, service) >= BACKENDS:
+def volume_serves(service: Service, cell: Cell) -> bool:
+    """The cell's backend reports, answers a call through the broker, and the scheduler knows its pool."""
+    admin, backend = login(), f"lab@{cell.name}"
+    if backend not in reported_since_start(admin, service, "cinder-volume"):
         return False
     pools = admin.call("GET", volume_url(admin, "/scheduler-stats/get_pools"))["pools"]
-    if not {pool["name"] for pool in pools} >= POOL_NAMES:
+    if f"{backend}#{cell.name}" not in {pool["name"] for pool in pools}:
         return False
     body = {"binary": "cinder-volume", "server": "", "prefix": "cinder.volume.manager"}
     levels = admin.call("PUT", volume_url(admin, "/os-services/get-log"), body)["log_levels"]
-    return {row["host"] for row in levels} >= BACKENDS
+    return backend in {row["host"] for row in levels}
 
 
 def check_user() -> None:

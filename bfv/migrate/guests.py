@@ -56,13 +56,15 @@ class ByDriver(Guests):
         """It ends with the intent."""
 
     def stop(self, cell: str, server_id: str) -> None:
-        """Have the host switch it off."""
+        """Have the host switch it off and let go of its volumes."""
         server = self._server(cell, server_id)
-        driver_of(self._parts).stop(str(server.host), guest_of(server))
+        driver, host, guest = driver_of(self._parts), str(server.host), guest_of(server)
+        driver.stop(host, guest)
+        driver.unplug(host, guest)
         self._write(cell, server, "stop")
 
     def start(self, cell: str, server_id: str) -> None:
-        """Have the host plug its volume and switch it on."""
+        """Have the host plug the volumes that it has now, and switch it on."""
         server = self._server(cell, server_id)
         driver, host, guest = driver_of(self._parts), str(server.host), guest_of(server)
         driver.plug(host, guest)

@@ -3,13 +3,14 @@
 
 ::
 
-    1 lock, stop      nova keeps its owner's hands off; a crash here or below: the next worker goes on, or goes back
-    2 image, records  the old disk by its id and all rows as they are, written down before anything is changed
-    3 make            the volume, by the plan's way
-    4 attachment      reserved, connected to the server's host, complete
-    5 switch          the rows of the cell, one transaction: before it the old disk counts, after it the volume
-    6 after           what lies in other systems: request spec, placement
-    7 unlock, start   and the intent's objects go to an intent *converted*, open until purge or undo
+    1 image           the old disk by its id; what takes long is done while its guest still runs
+    2 lock, stop      nova keeps its owner's hands off; a crash here or below: the next worker goes on, or goes back
+    3 records         all rows as they are, written down before anything is changed
+    4 make            the volume, by the plan's way
+    5 attachment      reserved, connected to the server's host, complete
+    6 switch          the rows of the cell, one transaction: before it the old disk counts, after it the volume
+    7 after           what lies in other systems: request spec, placement
+    8 unlock, start   and the intent's objects go to an intent *converted*, open until purge or undo
 
 Whatever fails before the switch is undone; whatever fails behind it stays open, says why, and is finished by
 another ``run`` or by ``repair``. Between an attachment and the rows that name it nova would delete it at a reboot
@@ -24,7 +25,7 @@ from bfv.errors import Cancelled, Conflict, Failed, MaybeRunning, NoRoom, NotFou
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, UNWINDING, Intent
 from bfv.migrate import guests, records, ways
-from bfv.migrate.contract import Bound
+from bfv.migrate.contract import Bound, Facts
 from bfv.migrate.move import ROOT, Move
 from bfv.migrate.plan import opened
 from bfv.parts import Parts
@@ -56,9 +57,11 @@ def run(parts: Parts, intent: Intent) -> None:
 
 def _to_the_switch(move: Move) -> None:
     job = move.job
+    way = ways.of(str(move.plan.way))
+    _see(move)
+    way.prepare(move)
     _hold(move)
     _look(move)
-    way = ways.of(str(move.plan.way))
     disk = way.make(move)
     snapshot = move.snapshot
     assert snapshot is not None, "written before"
@@ -69,43 +72,55 @@ def _to_the_switch(move: Move) -> None:
     records.switch(move.database, snapshot, bound)
 
 
-def _hold(move: Move) -> None:
-    """Keep the owner's hands off, and switch the guest off if that was asked for. Raises Conflict if it runs."""
-    job, guest = move.job, guests.of(move.parts)
+def _may_go(move: Move) -> Facts:
+    """Return what the server's rows say now. Raises NotFound; Conflict where they are against it or it runs."""
     facts = next(iter(records.facts(move.parts, move.database, server_ids=[move.server_id])), None)
     if facts is None:
         raise NotFound(f"Server {move.server_id} could not be found.")
-    if not job.passed("hold"):
+    if not move.job.passed("hold"):
         if facts.refusals:
             raise Conflict(facts.refusals[0])
+        if not facts.is_off and not move.job.intent.request.get("stop"):
+            raise Conflict(f"Server {move.server_id} runs: stop it first, or let `--stop-and-start` do that.")
+    return facts
+
+
+def _hold(move: Move) -> None:
+    """Keep the owner's hands off, and switch the guest off if that was asked for. Raises Conflict if it runs."""
+    job, guest, facts = move.job, guests.of(move.parts), _may_go(move)
+    if not job.passed("hold"):
         job.step("hold", "its owner or an administrator has locked it already" if facts.locked else None)
         if not facts.locked:
             job.step("lock", facts.host)
     if job.passed("lock"):
         guest.lock(move.plan.cell, move.server_id)
-    if facts.is_off:
-        return
-    if not job.intent.request.get("stop"):
-        raise Conflict(f"Server {move.server_id} runs: stop it first, or let `--stop-and-start` do that.")
-    job.step("stop", facts.host)
-    guest.stop(move.plan.cell, move.server_id)
+    if not facts.is_off:
+        job.step("stop", facts.host)
+        guest.stop(move.plan.cell, move.server_id)
 
 
-def _look(move: Move) -> None:
-    """Write down the old disk and the rows as they are, once. Raises Conflict while somebody has the disk open."""
+def _see(move: Move) -> None:
+    """Write down the old disk, once. Raises NotFound; Conflict where it is another than was planned."""
     job, plan = move.job, move.plan
     if move.image is None:
+        _may_go(move)
         image = move.old.look(plan.image)
-        for words in opened(image):
-            raise Conflict(words)
         if image.size != plan.size:
             raise Conflict(f"Its disk has {image.size} bytes and had {plan.size} when this was planned: plan again.")
         thing = job.ask("image", ROOT, {"pool": plan.pool, "name": image.name, "size": image.size})
         job.know(thing, image.id)
     elif move.image.external_id is None:
         job.know(move.image, move.old.look(plan.image).id)
+
+
+def _look(move: Move) -> None:
+    """See that nobody has the disk open, and write down all rows as they are, once. Raises Conflict."""
     if move.snapshot is None:
-        job.ask("records", "before", records.before(move.parts, move.database, move.server_id).to_dict())
+        found = move.lies(move.old)
+        for words in opened(found) if found else ("Its disk is gone from nova's pool.",):
+            raise Conflict(words)
+        before = records.before(move.parts, move.database, move.server_id)
+        move.job.ask("records", "before", before.to_dict())
 
 
 def _attached(move: Move, disk: Disk) -> Bound:

@@ -30,8 +30,7 @@ def blocks(
     numbers: set[int] = set()
     for extent in pool.diff(image, since=since, snapshot=snapshot):
         numbers.update(range(extent.offset // BLOCK, (extent.offset + extent.length - 1) // BLOCK + 1))
-    for number in sorted(numbers):
-        yield number * BLOCK, pool.read(image, number * BLOCK, BLOCK, snapshot=snapshot)
+    yield from pool.pieces(image, ((number * BLOCK, BLOCK) for number in sorted(numbers)), snapshot)
 
 
 def same(one: str, other: str, what: str) -> None:

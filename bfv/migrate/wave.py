@@ -95,10 +95,13 @@ class Running:
 
     def run(self, plans: Sequence[Plan]) -> list[Done]:
         """Convert servers in the order of their plans and return what became of each."""
-        done = [self._row(each, "refused", each.refusals[0]) for each in plans if each.refusals]
+        # What was begun before is finished, whatever stands against it by now.
+        begun = {each.server_id for each in self._parts.journal.opened(verb="migrate")}
+        ready = [each for each in plans if not each.refusals or each.server_id in begun]
+        done = [self._row(each, "refused", each.refusals[0]) for each in plans if each not in ready]
         for row in done:
             self._tell(row)
-        left = [each for each in plans if not each.refusals][: self._wave.limit]
+        left = ready[: self._wave.limit]
         running: dict[Future[Done], Plan] = {}
         with ThreadPoolExecutor(self._wave.workers, thread_name_prefix="bfv-migrate") as threads:
             while left or running:

@@ -71,7 +71,7 @@ def reserve(cloud: "Cloud", volume: Volume, instance: str | None, mode: str) -> 
         text = "Volume attachments can not be created if the volume is in an error state. "
         raise invalid(f"{text}The Volume {volume.id} currently has a status of: error ")
     others = cloud.attachments_of(volume.id)
-    again = volume.status in ("in-use", "attaching", "reserved") and others
+    again = volume.status in ("in-use", "reserved") and others
     allowed = volume.status in ("available", "downloading") or (volume.multiattach and volume.status == "in-use")
     if not allowed and not (again and instance and all(each.instance == instance for each in others)):
         text = f"Volume {volume.id} status must be available or downloading to reserve"

@@ -102,4 +102,6 @@ def unmanage(cloud: "Cloud", _request: Request, volume: Volume, _body: Any) -> R
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/manageable_volumes", manage, "admin", "volume_extension:volume_manage", 8),
+    # The same by the name that it had before, which clients use.
+    Route("POST", "/os-volume-manage", manage, "admin", "volume_extension:volume_manage"),
 )

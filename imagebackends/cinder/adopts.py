@@ -23,7 +23,7 @@ class CinderAdopts(Adopts):
     clients: Clients
 
     def adopt(self, access: Access, what: Adoption) -> Disk:
-        """Send POST /manageable_volumes (3.8) once; the volume is of the project that the token is scoped to."""
+        """Send POST /os-volume-manage once; the volume is of the project that the token is scoped to."""
         target = what.target
         if not target.backend:
             raise BadRequest(f"Cell {target.cell} has no backend configured; nobody knows where {what.image} lies.")

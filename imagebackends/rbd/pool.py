@@ -12,7 +12,7 @@ import errno
 import json
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from imagebackends.types import Ceph
 
 Value = TypeVar("Value")
 Ref = str | Id
+Piece = tuple[int, bytes]
 THREADS = 4
 BOOK = "bfv_claims"
 # What a deadline leaves to a call that ends by its own time-out, so that its own words are heard.
@@ -208,7 +209,7 @@ class Pool:
             handle.flush()
         return offset
 
-    def patch(self, image: Ref, pieces: Iterable[tuple[int, bytes]]) -> int:
+    def patch(self, image: Ref, pieces: Iterable[Piece]) -> int:
         """Write pieces of (offset, bytes), in the caller's thread; return how many bytes there were.
 
         A piece of zeros is discarded, so that the image stays sparse. It is watched as long as this lasts.
@@ -228,6 +229,12 @@ class Pool:
         """Return bytes, of a snapshot if one is named."""
         reads = lambda handle: bytes(handle.read(offset, length))  # noqa: E731
         return self._on(image, "read", reads, snapshot=snapshot)
+
+    def pieces(self, image: Ref, runs: Iterable[tuple[int, int]], snapshot: str | None = None) -> Iterator[Piece]:
+        """Yield the bytes of runs of (offset, length), in the caller's thread, of a snapshot if one is named."""
+        with told(f"read {self._named(image)}"), self._open(image, write=False, snapshot=snapshot) as handle:
+            for offset, length in runs:
+                yield offset, bytes(handle.read(offset, length))
 
     def diff(self, image: Ref, since: str | None = None, snapshot: str | None = None) -> list[Extent]:
         """Return what changed since a snapshot, None: all there is, its parent's too; up to a snapshot, None: now."""

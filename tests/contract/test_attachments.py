@@ -125,6 +125,20 @@ def test_only_the_same_server_reserves_twice(site, member, volume, reserve):
     assert site.show(member, volume)["status"] == "available"
 
 
+def test_nobody_reserves_a_volume_that_is_on_its_way_to_a_host(site, member, service, volume, reserve):
+    first, server = reserve(volume)
+    path = f"/attachments/{first}"
+    assert site.volume(member, "PUT", path, {"attachment": {"connector": CONNECTOR}}).status_code == 200
+    text = "status must be available or downloading to reserve, but the current status is attaching."
+    text = f"Invalid volume: Volume {volume} {text}"
+    refused(attach(site, member, volume_uuid=volume, instance_uuid=server), 400, text)
+    acted(site.volume(member, "POST", f"{path}/action", {"os-complete": {}}), 204)
+    second, _ = reserve(volume, server)
+    for attachment in (first, second):
+        assert site.volume(member, "DELETE", f"/attachments/{attachment}", beside=service).status_code == 200
+    assert site.show(member, volume)["status"] == "available"
+
+
 def test_list(site, admin, member, other, volume, reserve):
     first, server = reserve(volume)
     second, _ = reserve(volume, server)

@@ -25,11 +25,11 @@ def manage(site, admin):
     """Manage an image as somebody; what becomes of it is removed at the end, and with it the image."""
     made = []
 
-    def act(image, who=admin, version="3.71", **changes):
+    def act(image, who=admin, version="3.71", path="/manageable_volumes", **changes):
         volume = {"host": site.backends["cell1"], "ref": {"source-name": image}, "name": "adopted"}
         volume |= {"volume_type": "cell1", "availability_zone": "cell1", "metadata": {"m": "1"}, "bootable": True}
         body = {key: value for key, value in (volume | changes).items() if value is not None}
-        answer = site.volume(who, "POST", "/manageable_volumes", {"volume": body}, version=version)
+        answer = site.volume(who, "POST", path, {"volume": body}, version=version)
         made.extend([answer.json()["volume"]["id"]] if answer.status_code == 202 else [])
         return answer
 
@@ -53,8 +53,8 @@ def test_an_image_becomes_a_volume_under_the_volumes_name(site, admin, image, ma
     assert (volume["size"], volume["bootable"], volume["metadata"]) == (1, "true", {"m": "1"})
     assert (volume["os-vol-host-attr:host"], volume["availability_zone"]) == (site.backends["cell1"], "cell1")
     assert "volume_image_metadata" not in volume
-    # It is there by its old name no more.
-    late = manage(image).json()["volume"]["id"]
+    # It is there by its old name no more. The older path is what clients use.
+    late = manage(image, path="/os-volume-manage").json()["volume"]["id"]
     volume = site.settle(admin, late, "error")
     assert (volume["size"], volume["os-vol-host-attr:host"]) == (0, site.backends["cell1"])
     assert site.volume(admin, "GET", "/messages", params={"resource_uuid": late}).json() == {"messages": []}

@@ -15,6 +15,9 @@ class Way(abc.ABC):
 
     name: str
 
+    def prepare(self, move: Move) -> None:  # noqa: B027
+        """Do what may be done while the guest still runs: all that takes long. Raises Failed, MaybeRunning."""
+
     @abc.abstractmethod
     def make(self, move: Move) -> Disk:
         """Return the volume, available and with the disk's bytes. Raises Failed, Refused, MaybeRunning."""
@@ -35,6 +38,7 @@ class Way(abc.ABC):
 
 def of(name: str) -> Way:
     """Return a way by its name."""
-    from bfv.migrate.ways import live, rename
+    from bfv.migrate.ways import clone, copy, live, rename
 
-    return {way.name: way for way in (rename.Rename(), live.Live())}[name]
+    found: list[Way] = [rename.Rename(), live.Live(), clone.Clone(), copy.Copy()]
+    return {way.name: way for way in found}[name]

@@ -8,14 +8,17 @@ all of it, so it is read before and after ``execute`` and compared; cinder does 
 """
 
 from bfv.errors import Failed
+from bfv.journal import Object
 from bfv.migrate import adopt, slots, verify
 from bfv.migrate.move import Move
 from bfv.migrate.plan import LIVE
 from bfv.migrate.ways import Way
 from bfv.migrate.ways.rename import align, unalign
+from imagebackends.rbd.types import Id
 from imagebackends.types import Disk
 
 PROOF = "bfv-proof"
+TARGET = "target"
 
 
 class Live(Way):
@@ -26,10 +29,11 @@ class Live(Way):
     def make(self, move: Move) -> Disk:
         """Prepare, adopt what is prepared, and keep its bytes in a snapshot."""
         assert move.image is not None, "it was looked at before it is moved"
-        if move.volume is None and not _target(move):
+        if _target(move) is None:
             align(move, move.old)
-            move.job.step("prepare", f"{move.plan.pool} to {move.plan.target_pool}")
+            thing = move.job.object("image", TARGET) or move.job.ask("image", TARGET, {"pool": move.plan.target_pool})
             move.old.prepare_migration(move.image.spec["name"], move.new)
+            _know(move, thing)
         disk = adopt.adopt(move, move.image.spec["name"])
         name = _target(move)
         if name is None:
@@ -81,19 +85,28 @@ class Live(Way):
             move.new.drop_snapshot(name, PROOF)
 
 
+def _know(move: Move, thing: Object) -> None:
+    """Write down the id that the disk has in the target's pool, by which it is found whatever its name."""
+    assert move.image is not None, "it was looked at before"
+    move.job.know(thing, move.new.look(move.image.spec["name"]).id)
+
+
 def _named(move: Move) -> str:
     return f"volume-{move.volume_id}"
 
 
 def _target(move: Move) -> str | None:
     """Return the name of the image in the target's pool that a migration leads to, None where there is none."""
-    assert move.image is not None, "it was looked at before"
-    names: list[str] = [move.image.spec["name"]] + ([_named(move)] if move.volume_id else [])
-    for name in names:
-        image = move.new.find(name)
-        if image is not None and "migrating" in image.features:
-            return name
-    return None
+    thing = move.job.object("image", TARGET)
+    if thing is None or move.image is None:
+        return None
+    # Prepared by a worker that died before it wrote down the id: then nobody has renamed it.
+    image = move.new.find(Id(thing.external_id) if thing.external_id else move.image.spec["name"])
+    if image is None or "migrating" not in image.features:
+        return None
+    if thing.external_id is None:
+        _know(move, thing)
+    return image.name
 
 
 def _snapshots(move: Move, name: str) -> list[str]:

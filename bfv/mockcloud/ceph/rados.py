@@ -67,6 +67,8 @@ def call(url: str, target: Any, name: str, *args: Any, **options: Any) -> Any:
 def _pack(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
+    if isinstance(value, dict):
+        return {"map": value}
     return {"held": value.number} if isinstance(value, Held) else value
 
 
