@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from bench import report
+from bfv.migrate import look
 from tests import sites
 from tests.migrate import disks
 
@@ -79,10 +80,28 @@ def by_hand(ground, size):
     return found
 
 
+def planning(ground, image, count):
+    """Return for how many seconds a thousand servers are planned, from so many."""
+    with tempfile.TemporaryDirectory() as home:
+        cloud = disks.Cloud(ground, Path(home), "live")
+        try:
+            for _ in range(count):
+                cloud.server(image, data=())
+            with cloud.cloud("bfv") as own:
+                began = time.monotonic()
+                found = look.read(own.parts, look.Selection(cell="cell1"))
+                seconds = time.monotonic() - began
+            assert len(found) == count
+        finally:
+            cloud.clean()
+    return seconds * 1000 / count
+
+
 def main():
     """Measure and tell."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 4, 20], metavar="GIB")
+    parser.add_argument("--plans", type=int, default=200, metavar="SERVERS")
     args = parser.parse_args()
     ground = disks.lab_ground()
     image = ground.site.upload(os.urandom(1 << 20))
@@ -98,6 +117,7 @@ def main():
             told = {"target": f"<= {limit:.2f}", "met": seconds <= limit} if limit else {}
             rows.append(report.Row(f"{gib} GiB, {way}", "s", seconds, best, seconds / best, **told))
         rows += [report.Row(f"{gib} GiB, {name}", "s", seconds, None) for name, seconds in theirs.items()]
+    rows.append(report.most(f"plan of 1,000 servers, from {args.plans}", "s", planning(ground, image, args.plans), 10))
     report.write("migrate", rows)
     ground.site.call("admin", "DELETE", f"{ground.site.image_url}/v2/images/{image}")
 

@@ -28,7 +28,7 @@ def blocks(
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the blocks of an image that hold something, or changed since a snapshot: (offset, bytes)."""
     numbers: set[int] = set()
-    for extent in pool.diff(image, since=since, snapshot=snapshot):
+    for extent in pool.changes(image, since=since, snapshot=snapshot):
         numbers.update(range(extent.offset // BLOCK, (extent.offset + extent.length - 1) // BLOCK + 1))
     yield from pool.pieces(image, ((number * BLOCK, BLOCK) for number in sorted(numbers)), snapshot)
 

@@ -181,8 +181,9 @@ def finish(parts: Parts, intent: Intent) -> Intent:
 
 def settle(parts: Parts, server_ids: Iterable[str], tell: Callable[[str, str | None], None]) -> int:
     """Do what is left behind the running guests of converted servers; return for how many it failed."""
-    failed = 0
-    for server_id in server_ids:
+
+    def one(server_id: str) -> int:
+        failed = 0
         for kept in parts.journal.opened(server_id, CONVERTED):
             taken = parts.journal.take(kept.id)
             if taken is not None:
@@ -190,7 +191,11 @@ def settle(parts: Parts, server_ids: Iterable[str], tell: Callable[[str, str | N
                 why = why_open(parts, after) if after.is_open else None
                 failed += why is not None
                 tell(server_id, why)
-    return failed
+        return failed
+
+    # More than a cluster's slots would wait for each other.
+    with ThreadPoolExecutor(parts.conf.migrate.slots, thread_name_prefix="bfv-settle") as threads:
+        return sum(threads.map(one, server_ids))
 
 
 def turn(parts: Parts, server_id: str, verb: str, **more: object) -> Intent:

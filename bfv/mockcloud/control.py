@@ -121,7 +121,10 @@ def _cell(cloud: "Cloud", request: Request) -> Cell:
 
 
 def cell(cloud: "Cloud", request: Request) -> Response:
-    """Return a cell's storage; PUT {"storage": "up", "hangs" or "down"} or {"full": true} changes it."""
+    """Return a cell's storage; PUT changes it.
+
+    {"storage": "up", "hangs" or "down"}, {"full": true}, {"health": "HEALTH_ERR"}.
+    """
     found = _cell(cloud, request)
     if request.method == "PUT":
         given = request.json()
@@ -129,8 +132,10 @@ def cell(cloud: "Cloud", request: Request) -> Response:
             raise Refusal(400, f"a storage is {', '.join(STORAGE)}")
         found.storage = given.get("storage", found.storage)
         found.full = bool(given.get("full", found.full))
+        found.health = given.get("health", found.health)
         cloud.pace.run()
-    view = {"name": found.name, "storage": found.storage, "full": found.full, "backend": found.backend}
+    view = {"name": found.name, "storage": found.storage, "full": found.full, "health": found.health,
+            "backend": found.backend}  # fmt: skip
     return Response(200, {**view, "fsid": found.cluster.fsid})
 
 

@@ -238,13 +238,12 @@ class Pool:
 
     def diff(self, image: Ref, since: str | None = None, snapshot: str | None = None) -> list[Extent]:
         """Return what changed since a snapshot, None: all there is, its parent's too; up to a snapshot, None: now."""
-        found: list[Extent] = []
+        return self._on(image, "compare", lambda handle: _diff(handle, since), snapshot=snapshot)
 
-        def act(handle: Any) -> list[Extent]:
-            handle.diff_iterate(0, handle.size(), since, lambda *extent: found.append(Extent(*extent)))
-            return found
-
-        return self._on(image, "compare", act, snapshot=snapshot)
+    def changes(self, image: Ref, since: str | None = None, snapshot: str | None = None) -> list[Extent]:
+        """Return what ``diff`` returns, in the caller's thread: of a large image that takes longer than a call may."""
+        with told(f"compare {self._named(image)}"), self._open(image, write=False, snapshot=snapshot) as handle:
+            return _diff(handle, since)
 
     def snapshot(self, image: Ref, name: str) -> None:
         """Make a snapshot. Raises Exists."""
@@ -460,6 +459,12 @@ def _image(handle: Any) -> Image:
         lockers=_lockers(handle),
         metadata=dict(handle.metadata_list()),
     )
+
+
+def _diff(handle: Any, since: str | None) -> list[Extent]:
+    found: list[Extent] = []
+    handle.diff_iterate(0, handle.size(), since, lambda *extent: found.append(Extent(*extent)))
+    return found
 
 
 def _parent(handle: Any) -> SnapshotName | None:

@@ -55,7 +55,7 @@ class Cloud(sites.World):
         # ``more`` is written into the configuration as it is.
         self.ground, self.way, self.more, self.pool_name = (ground, way, more, "volumes" if way == "rename" else "vms")
         self.made = []
-        super().__init__(ground.site, home, late_answer=1, **settings)
+        super().__init__(ground.site, home, **{"late_answer": 1, **settings})
         self.project = ground.site.caller("demo").project_id
 
     def write_config(self, **settings):

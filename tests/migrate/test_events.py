@@ -123,6 +123,20 @@ def test_an_attachment_that_nova_deleted_after_a_crash_is_made_anew(cloud, image
     assert cloud.site.volumes()[root.volume_id]["status"] == "in-use"
 
 
+def test_another_run_goes_on_where_a_dead_one_was(cloud, image_id):
+    key = cloud.server(image_id, parent=image_id)
+    died = cloud.victim(["after", "2", "migrate", key], user="bfv")
+    assert died.returncode == -9
+    # The disk is a volume already, so a new plan finds none; the one that was written down counts.
+    assert cloud.pool.find(f"{key}_disk") is None
+    assert cloud.migrate("plan", "--server", key)[0]["refusals"]
+
+    done = cloud.convert(key)
+
+    assert (done["state"], cloud.state(key)) == ("converted", ["settled"])
+    assert cloud.root(key).volume_id in cloud.site.volumes()
+
+
 def test_a_volume_that_its_owner_extended_has_no_way_back_and_one_with_snapshots_waits(cloud, image_id):
     grown, kept = cloud.server(image_id), cloud.server(image_id)
     for key in (grown, kept):

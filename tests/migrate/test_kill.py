@@ -15,7 +15,7 @@ from imagebackends.rbd.types import Id
 from tests import sites
 
 SEED = int(os.environ.get("BFV_SEED", "1"))
-HOW_MUCH = [pytest.param(3, id="sample"), pytest.param(0, id="all", marks=pytest.mark.full)]
+HOW_MUCH = [pytest.param(4, id="sample"), pytest.param(0, id="all", marks=pytest.mark.full)]
 LENGTH = 9 << 20
 
 
@@ -106,7 +106,7 @@ def test_an_end_is_finished(cloud, image_id, verb, most):
     first = Before(cloud, image_id)
     assert cloud.victim(["none", "0", *said(cloud, "migrate", first.key)], user="bfv").returncode == 0
     servers = [first]
-    for boundary in boundaries(cloud, verb, first.key, 0 if verb == "purge" else most):
+    for boundary in boundaries(cloud, verb, first.key, most):
         servers.append(Before(cloud, image_id))
         assert cloud.victim(["none", "0", *said(cloud, "migrate", servers[-1].key)], user="bfv").returncode == 0
         kill(cloud, verb, servers[-1].key, boundary)

@@ -2,6 +2,11 @@
 """The life of a conversion: planned, run, told, undone or purged; by each way, from words to bytes."""
 
 
+def gone(cloud, key, volume):
+    """Return whether nothing of a server and its volume is in either pool."""
+    return not [each for pool in (cloud.pool, cloud.new) for each in pool.names() if key in each or volume in each]
+
+
 def test_a_server_goes_and_comes_back_bit_for_bit(cloud, image_id):
     key = cloud.server(image_id, parent=image_id)
     rows, bytes_before = cloud.rows(key), cloud.pool.read(f"{key}_disk", 0, 17 << 20)
@@ -91,7 +96,7 @@ def test_a_server_that_nova_deletes_meanwhile_leaves_nothing(cloud, image_id):
     cloud.run("repair", user="bfv")
 
     assert volume not in cloud.site.volumes()
-    assert [each for pool in (cloud.pool, cloud.new) for each in pool.names() if key in each or volume in each] == []
+    assert gone(cloud, key, volume)
     assert (cloud.opened(), cloud.state(key)) == ([], ["deleted"])
 
 
@@ -103,5 +108,5 @@ def test_a_server_that_its_owner_deletes_here_leaves_nothing(cloud, image_id):
     cloud.run("delete", key)
 
     assert volume not in cloud.site.volumes()
-    assert [each for pool in (cloud.pool, cloud.new) for each in pool.names() if key in each or volume in each] == []
+    assert gone(cloud, key, volume)
     assert cloud.opened() == []

@@ -170,7 +170,7 @@ def test_pieces_are_written_where_they_belong_and_zeros_leave_no_bytes(pool, mad
 
     assert pool.read(made, 4, 5) == b"amida"
     assert pool.read(made, OBJECT, 100) == bytes(100)
-    found = [each for each in pool.diff(made) if each.exists]
+    found = [each for each in pool.changes(made) if each.exists]
     assert found == [Extent(0, OBJECT, True), Extent(3 * OBJECT, OBJECT, True)]
 
 
