@@ -28,7 +28,8 @@ DOCS := $(BIN)/python docs/generate.py
 LAB_ENV = exports="$$($(LAB) test-env)"; eval "$$exports"; export BFV_TEST_MARIADB="$$LAB_DATABASE_URL"
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full bench bench-attach bench-lab bench-cells bench-compare bench-cache bench-api fuzz-api clean
+.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full lab-nova-test bench bench-attach \
+	bench-lab bench-cells bench-compare bench-migrate bench-cache bench-api fuzz-api clean
 
 help: ## show the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -77,6 +78,11 @@ lab-test-full: venv lab ## the same with every crash point and every fault
 	@echo "BFV_SEED=$(BFV_SEED)"
 	$(LAB_ENV); $(PYTEST) -m lab --numprocesses 0 --timeout 6000
 
+lab-nova-test: venv lab ## guests of a real nova with libvirt on the lab: conversion, reboots, its traps
+	$(LAB) nova-up
+	$(LAB_ENV); status=0; $(PYTEST) -m nova --numprocesses 0 --timeout 900 tests/realnova || status=$$?; \
+		$(LAB) nova-down; exit $$status
+
 bench-lab: venv lab ## how a boot compares with the bare minimum, on the real services
 	$(BIN)/python -m bench.lab_boot
 
@@ -85,6 +91,9 @@ bench-attach: venv lab ## attach and detach, and boots with many disks, beside p
 
 bench-compare: venv lab ## the same boots through cinder and through the old rbd, on the real services
 	$(BIN)/python -m bench.compare
+
+bench-migrate: venv lab ## how long a conversion off nova's rbd pool keeps a server off, beside copies by hand
+	$(BIN)/python -m bench.migrate
 
 bench-cells: venv ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, MILLION=yes for more)
 	$(BIN)/python -m bench.cells_nova --servers $(SERVERS) $(if $(MILLION),--million)

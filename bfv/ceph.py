@@ -12,11 +12,11 @@ from collections.abc import Callable
 from keystoneauth1.session import Session
 
 from cells.lane import Call, Lane, Latch
-from imagebackends.errors import BadRequest, Unreachable
+from imagebackends.errors import BadRequest, Refused, Unreachable
 from imagebackends.http import Settings
 from imagebackends.rbd import bindings as binding
 from imagebackends.rbd.bindings import Bindings
-from imagebackends.rbd.pool import Cluster
+from imagebackends.rbd.pool import Cluster, Pool
 from imagebackends.rbd.pools import Pools
 
 
@@ -44,6 +44,24 @@ class Clusters:
                 raise BadRequest("No cell names its Ceph: set [cell:NAME] ceph_conf, ceph_user and nova_pool.")
             self._pools = self._pools or Pools(self.settings, self.bindings)
             return self._pools
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cells that name a cluster."""
+        return tuple(self.settings.ceph)
+
+    def of(self, cell: str) -> Cluster:
+        """Return a cell's cluster. Raises Refused where none is named, Unsupported without librbd."""
+        if cell not in self.settings.ceph:
+            raise Refused(
+                f"Cell {cell} has no ceph_conf; set it in [cell:{cell}], and ceph_user and nova_pool with it."
+            )
+        return self.pools().clusters[cell]
+
+    def pool(self, cell: str, name: str | None = None) -> Pool:
+        """Return a pool of a cell's cluster, nova's own without a name. Raises what ``of`` raises."""
+        cluster = self.of(cell)
+        return cluster.pool(name or cluster.ceph.pool)
 
     def look(self, seconds: float) -> dict[str, str]:
         """Read one object of each cell's pool, of all at once, and return why, for each cell whose Ceph is silent.

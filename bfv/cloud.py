@@ -51,6 +51,7 @@ from bfv.images import fleet, janitor, keep, overview
 from bfv.job import Job
 from bfv.journal import DONE, SLOTS, Intent
 from bfv.limits import Limits
+from bfv.migrate.run import CONVERTED
 from bfv.parts import Parts, assemble
 from bfv.types import BootRequest, Caller, Decision, Deleted, ServerEvent, ServerInfo, VolumeRequest
 from cells import servers
@@ -452,7 +453,7 @@ class Cloud:
         Unlike ``repair`` it waits for none of them: they run beside what this process was asked for. What is for a cell
         that is down stays as it is until the cell is back.
         """
-        opened = self.parts.journal.opened()
+        opened = [each for each in self.parts.journal.opened() if each.verb != CONVERTED]
         down = self._down({each.cell for each in opened if each.cell})
         left = [each for each in opened if each.cell not in down]
         taken = [intent for each in left if (intent := self.parts.journal.take(each.id)) is not None]
@@ -639,7 +640,9 @@ class Cloud:
 
     def _info(self, mapping: ServerMapping) -> ServerInfo:
         intents = self.parts.journal.of_server(mapping.server_id)
-        left = [thing for intent in intents if intent.is_open for thing in self.parts.journal.objects(intent)]
+        # What a converted server holds until purge is its way back and nothing that is left over.
+        unfinished = [each for each in intents if each.is_open and each.verb != CONVERTED]
+        left = [thing for each in unfinished for thing in self.parts.journal.objects(each)]
         try:
             server = servers.find(self.parts.cells.of(mapping.cell), mapping.server_id) if mapping.cell else None
         except (CellDown, BadCell) as error:

@@ -227,12 +227,38 @@ SCHEDULER_OPTS = [
         "once. What was promised meanwhile is counted always.",
     ),
 ]
+PLACEMENT_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "endpoint_override",
+        help="URL of nova's placement service instead of the catalog's: nova's option of this name. Where neither has "
+        "one, no allocations are written.",
+    ),
+]
 CINDER_OPTS: list[cfg.Opt] = [
     cfg.BoolOpt(
         "cross_az_attach",
         default=True,
         help="Let servers have volumes of other availability zones: nova's option of this name. When off, a server "
         "goes only to a host whose zone is that of its volumes, and this is decided before it has a cell.",
+    ),
+]
+MIGRATE_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "guests",
+        default="none",
+        choices=["none", "nova"],
+        help="Who switches guests off and on, and locks them, while their disks become volumes, where no compute "
+        "driver of ours runs them. none: only servers that are off are converted; lock and start them yourself.",
+    ),
+    cfg.StrOpt("compute_endpoint", help="URL of nova's API instead of the catalog's."),
+    cfg.FloatOpt("guest_timeout", default=300.0, min=1.0, help="Seconds that a guest may take to stop or to start."),
+    cfg.IntOpt("slots", default=2, min=1, help="Disks that are copied, flattened or compared at once in each cluster."),
+    cfg.FloatOpt(
+        "health_timeout",
+        default=3600.0,
+        min=0.0,
+        help="Seconds that copying waits for a cluster whose health is HEALTH_ERR, or that recovers, before it is left "
+        "to the next run.",
     ),
 ]
 QUOTA_OPTS: list[cfg.Opt] = [
@@ -333,6 +359,8 @@ GROUPS: dict[str | None, list[cfg.Opt]] = {
     "compute": COMPUTE_OPTS,
     "scheduler": SCHEDULER_OPTS,
     "cinder": CINDER_OPTS,
+    "placement": PLACEMENT_OPTS,
+    "migrate": MIGRATE_OPTS,
     "quota": QUOTA_OPTS,
     "api": API_OPTS,
 }

@@ -27,6 +27,8 @@ from bfv import (
 from bfv.errors import Failed, HasSnapshots, InUse, MaybeRunning
 from bfv.job import Job
 from bfv.journal import DONE, FAILED, Intent
+from bfv.migrate import converted, undo
+from bfv.migrate import run as migrate
 from bfv.parts import Parts
 from cells import groups, servers
 from cells.database import Database
@@ -47,6 +49,10 @@ STOPPABLE: dict[str, Callable[[Parts, Intent], None]] = {
     "unlock": edits.run,
     "resetState": edits.run,
     extend.VERB: extend.run,
+    "migrate": migrate.run,
+    "unmigrate": undo.run,
+    "converted": converted.run,
+    "purge": converted.purge,
 }
 ASK = 0.1
 PATIENCE = 20.0

@@ -9,6 +9,7 @@ from bfv.compare import copies, trial
 from bfv.errors import CellDown, LeaseLost, MaybeRunning, StorageError
 from bfv.images import retire, warm
 from bfv.journal import Intent
+from bfv.migrate import rehearsal
 from bfv.parts import Parts
 from bfv.types import utcnow
 
@@ -23,6 +24,7 @@ FLOWS: dict[str, Callable[[Parts, Intent], None]] = {
     retire.VERB: retire.run,
     trial.VERB: trial.run,
     copies.COPIES: copies.run,
+    "rehearse": rehearsal.run,
 }
 
 

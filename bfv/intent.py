@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 # These change the same attachments, the same guest or the same bytes, or look at them: while one of them is open, none
 # of the others may begin.
-_CHANGES = ("connect", "disconnect", "attach", "detach", "rebuild", "stop", "start", "reboot", "createImage")
+_CHANGES = ("connect", "disconnect", "attach", "detach", "rebuild", "stop", "start", "reboot", "createImage",
+            "migrate", "unmigrate")  # fmt: skip
 SLOTS = dict.fromkeys(_CHANGES, "change")
 FORWARD, UNWINDING, DONE, FAILED, CANCELLED = "forward", "unwinding", "done", "failed", "cancelled"
 

@@ -117,6 +117,11 @@ class Job:
         """Return whether this worker or one before it came to a step."""
         return any(step.name == name for step in self.parts.journal.history(self.intent))
 
+    def said(self, name: str) -> str | None:
+        """Return the detail of the last step of a name, None without one."""
+        found = [step.detail for step in self.parts.journal.history(self.intent) if step.name == name]
+        return found[-1] if found else None
+
     def close(self, phase: str, outcome: str | None = None, *, stop: bool = False) -> None:
         """End the intent; with ``stop`` raise Cancelled if it is asked to begin anew."""
         self.parts.journal.close(self.intent, phase, outcome, stop=stop)

@@ -41,7 +41,7 @@ its ``fence``, a number that grows when another takes over, so one that slept to
 import datetime as dt
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -178,6 +178,12 @@ class Journal:
         with self.database.reader() as conn:
             return [to_intent(row) for row in conn.execute(_OF_SERVER, {"server": server_id})]
 
+    def of_verbs(self, verbs: Sequence[str]) -> list[Intent]:
+        """Return all intents of these verbs, oldest first."""
+        query = sa.select(intents).where(intents.c.verb.in_(verbs)).order_by(intents.c.created_at, intents.c.id)
+        with self.database.reader() as conn:
+            return [to_intent(row) for row in conn.execute(query)]
+
     def take(self, intent_id: str) -> Intent | None:
         """Take an open intent over if its worker is gone, None while somebody works on it."""
         held = self.get(intent_id)
@@ -237,23 +243,37 @@ class Journal:
         """Write down that an object is no more, or never was."""
         self._set_object(intent, thing, f"gone {thing.kind}", thing.external_id, gone=True)
 
-    def leave(self, intent: Intent, verb: str, why: str, **columns: Any) -> tuple[Intent, Intent]:
+    def leave(
+        self,
+        intent: Intent,
+        verb: str,
+        why: str,
+        request: Mapping[str, Any] | None = None,
+        ended: str | None = None,
+        **columns: Any,
+    ) -> tuple[Intent, Intent]:
         """Give all objects of an intent to a new one of another verb; return the first with its columns, and the new.
 
-        One transaction: at each moment every object is some open intent's.
+        One transaction, in which the first ends as ``ended``: at each moment every object is some open intent's.
+        Raises Exists when another intent of the new one's slot is open.
         """
         now, key = utcnow(), str(uuid.uuid4())
-        row = {"id": key, "verb": verb, "slot": key, "server_id": intent.server_id, "project_id": intent.project_id,
-               "user_id": intent.user_id, "request_id": intent.request_id, "cell": intent.cell, "phase": FORWARD,
-               "cancel": False, "request": "{}", "owner": self.owner, "fence": 1, "lease_until": now + self._lease,
-               "created_at": now}  # fmt: skip
-        with self.database.writer() as conn:
-            self._fenced(conn, intent, columns)
-            conn.execute(_NEW_INTENT, row)
-            conn.execute(_GIVE, {"intent": intent.id, "to": key})
-            _write_step(conn, intent.id, f"leave to {verb}", why)
-            _write_step(conn, key, verb, why)
-        return replace(intent, **columns), self.get(key)
+        row = {"id": key, "verb": verb, "slot": SLOTS.get(verb, key), "server_id": intent.server_id,
+               "project_id": intent.project_id, "user_id": intent.user_id, "request_id": intent.request_id,
+               "cell": intent.cell, "phase": FORWARD, "cancel": False, "request": json.dumps(request or {}),
+               "owner": self.owner, "fence": 1, "lease_until": now + self._lease, "created_at": now}  # fmt: skip
+        if ended is not None:
+            columns |= {"phase": ended, "slot": intent.id, "closed_at": now}
+        try:
+            with self.database.writer() as conn:
+                self._fenced(conn, intent, columns)
+                conn.execute(_NEW_INTENT, row)
+                conn.execute(_GIVE, {"intent": intent.id, "to": key})
+                _write_step(conn, intent.id, f"leave to {verb}", why)
+                _write_step(conn, key, verb, why)
+        except sa.exc.IntegrityError as error:
+            raise Exists(f"Server {intent.server_id} is being changed by others.") from error
+        return self.get(intent.id), self.get(key)
 
     def objects(self, intent: Intent) -> list[Object]:
         """Return the objects of an intent that are not gone, oldest first."""

@@ -204,7 +204,7 @@ def release(job: Job) -> list[str]:
     things = job.objects()
     for thing in sorted(things, key=lambda thing: (thing.kind != "attachment", thing.id)):
         try:
-            _release_one(job, thing)
+            release_one(job, thing)
         except HasSnapshots as error:
             kept.append(str(error))
             job.gone(thing)
@@ -217,7 +217,8 @@ def release(job: Job) -> list[str]:
     return kept
 
 
-def _release_one(job: Job, thing: Object) -> None:
+def release_one(job: Job, thing: Object) -> None:
+    """Remove a volume or an attachment, also one whose answer was lost. Raises what ``release`` raises."""
     external_id = thing.external_id
     if external_id is None:
         lost = _lost_attachment(job, thing) if thing.kind == "attachment" else _lost_volume(job, thing)

@@ -21,6 +21,8 @@ from bfv.fit import Placing
 from bfv.hosts import Hosts
 from bfv.images.places import Known
 from bfv.journal import Intent, Journal
+from bfv.nova import Nova
+from bfv.placement import Placement
 from bfv.rights import Rights
 from bfv.storage_state import StorageState
 from bfv.waits import Waits
@@ -62,6 +64,8 @@ class Parts:
     quota: Quota
     # The cells' Ceph, for what asks it itself.
     clusters: Clusters
+    nova: Nova
+    placement: Placement
     # Runs the servers; None: they end as ready to connect.
     driver: Driver | None = None
     # Whose storage failed lately.
@@ -123,6 +127,8 @@ def assemble(conf: cfg.ConfigOpts, bindings: Bindings | None = None) -> Parts:
         writable=Writable(api, databases.cell, databases),
         quota=config.quota(conf),
         clusters=Clusters(settings, session, bindings, storage.ok),
+        nova=Nova(settings, session, conf.migrate.compute_endpoint),
+        placement=Placement(settings, session, conf.placement.endpoint_override),
         storage=storage,
         driver=drivers.load(conf.compute.driver, conf) if conf.compute.driver else None,
     )

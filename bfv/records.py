@@ -106,11 +106,18 @@ def set_error(database: Database, server: Server, reason: str) -> None:
 
 
 def connection_info(attached: Attachment) -> dict[str, Any]:
-    """Return a connection as nova stores it (nova/volume/cinder.py:_translate_attachment_ref, plus the serial)."""
-    data = dict(attached.connection)
+    """Return a connection as nova stores it (``nova/volume/cinder.py:_translate_attachment_ref``, plus the serial)."""
+    data = {
+        key: value for key, value in attached.connection.items() if key not in ("driver_volume_type", "attachment_id")
+    }
     return {
-        "driver_volume_type": data.pop("driver_volume_type", None),
+        "driver_volume_type": attached.connection.get("driver_volume_type"),
         "data": data,
+        "status": attached.status,
+        "instance": attached.server_id,
+        "attached_at": "",
+        "detached_at": "",
+        "volume_id": attached.disk_id,
         "serial": attached.disk_id,
     }
 

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from cells import schema_api, schema_cell, schema_place, schema_quota
+from cells import schema_api, schema_cell, schema_moves, schema_place, schema_quota
 from cells.database import Database
 
 Kind = Literal["api", "cell"]
 # Imported for their tables, which are part of the two others.
-_PARTS = (schema_place, schema_quota)
+_PARTS = (schema_moves, schema_place, schema_quota)
 _TABLES: Mapping[Kind, sa.MetaData] = {"api": schema_api.metadata, "cell": schema_cell.metadata}
 _VERSION, _BEFORE_ALEMBIC = "alembic_version", "migrate_version"
 # Revisions oldest first (nova/db/api/migrations, nova/db/main/migrations), with the releases that end at each.

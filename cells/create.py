@@ -3,12 +3,12 @@
 
 import sqlalchemy as sa
 
-from cells import schema_api, schema_cell, schema_place, schema_quota
+from cells import schema_api, schema_cell, schema_moves, schema_place, schema_quota
 from cells.database import Database
 from cells.errors import BadCell
 
 # Imported for their tables, which are part of the two above.
-_PARTS = (schema_place, schema_quota)
+_PARTS = (schema_moves, schema_place, schema_quota)
 _MIGRATED_BY_NOVA = ("alembic_version", "migrate_version")
 
 

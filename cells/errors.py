@@ -9,6 +9,7 @@
     ├── NotMapped      no server, flavor or cell of that name
     ├── Exists         that id or name is taken
     ├── NotEmpty       the cell still has servers or hosts
+    ├── Changed        rows are not what the caller takes them for; nothing was changed
     ├── BadValue       a value does not fit nova's column
     └── BadCell        the cell's description cannot be used
         └── NoRight        its account lacks a right
@@ -49,6 +50,10 @@ class Exists(CellsError):
 
 class NotEmpty(CellsError):
     """The cell still has servers or hosts."""
+
+
+class Changed(CellsError):
+    """Rows are not what the caller takes them for: somebody else was there first. Nothing was changed."""
 
 
 class BadValue(CellsError):

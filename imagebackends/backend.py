@@ -12,7 +12,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from imagebackends.types import Access, Attachment, Disk, DiskSpec, Found, Snapshot
+from imagebackends.types import Access, Adoption, Attachment, Disk, DiskSpec, Found, Snapshot
 
 
 class Backend(abc.ABC):
@@ -133,3 +133,35 @@ class Warms(Snapshots):
     @abc.abstractmethod
     def drop_snapshot(self, access: Access, snapshot_id: str) -> None:
         """Ask for a snapshot to be removed; it is gone when ``snapshot`` raises NotFound. Raises InUse, NotFound."""
+
+
+class Adopts(abc.ABC):
+    """A backend that takes an image which lies in its pool already, and gives it back; as an administrator."""
+
+    @abc.abstractmethod
+    def adopt(self, access: Access, what: Adoption) -> Disk:
+        """Ask once for an image to become a disk of ``access.project_id``; done when it is ``available``.
+
+        The image is renamed, nothing is copied. One that failed is in ``error`` or ``error_managing``: it must be
+        disowned and never deleted, for its bytes may be the image's. Raises NotAllowed, BadRequest, OverQuota,
+        MaybeRunning: then ``adopted`` tells.
+        """
+
+    @abc.abstractmethod
+    def adopted(self, access: Access, marker: str) -> Disk | None:
+        """Return the oldest disk of ``access.project_id`` that carries the marker of an adoption, in any state."""
+
+    @abc.abstractmethod
+    def disown(self, access: Access, disk_id: str) -> None:
+        """Ask for a disk to be forgotten, its bytes left alone and under the disk's own name; repeatable.
+
+        Done when ``get`` raises NotFound. Raises InUse while it is attached or has snapshots, NotAllowed, MaybeRunning.
+        """
+
+    @abc.abstractmethod
+    def describe(self, access: Access, disk_id: str, image_metadata: Mapping[str, str]) -> None:
+        """Write what a disk made of an image keeps of it, and that it can be booted; repeatable."""
+
+    @abc.abstractmethod
+    def snapshots_of(self, access: Access, disk_id: str) -> list[str]:
+        """Return the ids of a disk's snapshots. Raises MaybeRunning."""

@@ -177,5 +177,6 @@ def _image(raw: Mapping[str, Any]) -> Image:
         stores=tuple(filter(None, (raw.get("stores") or "").split(","))),
         updated_at=raw.get("updated_at") or "",
         importing=bool(raw.get("os_glance_import_task") or raw.get("os_glance_importing_to_stores")),
-        checksum=raw.get("os_hash_value") or raw.get("checksum") or "",
+        checksum=raw.get("checksum"),
+        digest=raw.get("os_hash_value") or raw.get("checksum") or "",
     )

@@ -75,7 +75,9 @@ class Image:
     # Where Glance has its bytes, when it was last changed in any way (Glance's own text), and what the bytes are.
     stores: tuple[str, ...] = ()
     updated_at: str = ""
-    checksum: str = ""
+    digest: str = ""
+    # Its MD5, as Glance keeps it in a volume's image metadata.
+    checksum: str | None = None
     # Whether Glance is copying it to another store now.
     importing: bool = False
 
@@ -136,6 +138,19 @@ class Disk:
     servers: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     image_metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """An image that is to become a disk: ``image`` is its name in the pool of ``target.backend``.
+
+    ``marker`` is the random secret of this one adoption, see ``Adopts.adopted``.
+    """
+
+    name: str
+    image: str
+    target: Target
+    marker: str
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ COMMANDS = {
     "wipe": "down, and remove all data but the Python environment",
     "status": "one line for each service; exit 1 unless all serve",
     "env": "print KEY=VALUE lines, and write clouds.yaml and lab.env",
+    "nova-up": "install and start a real nova with placement and libvirt on a lab that is up",
+    "nova-down": "end it with all its guests; its databases stay",
     "test-env": "the same as `export` lines, for eval in a shell",
 }
 FAULTS = {
@@ -67,6 +69,8 @@ def run_command(name: str) -> int:
         "up": driver.up,
         "down": driver.down,
         "wipe": driver.wipe,
+        "nova-up": driver.nova_up,
+        "nova-down": driver.nova_down,
     }
     actions[name]()
     return 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
 
-from lab import backing, ceph, cloud, identity, install, process, ready, report
+from lab import backing, ceph, cloud, identity, install, process, ready, realnova, report
 from lab.process import Service
 from lab.settings import CELLS, DATA, LAB, MARK, LabError, claim_directory
 
@@ -121,6 +121,7 @@ def down() -> None:
         raise LabError(f"{LAB} is not a lab")
     began = time.monotonic()
     with alone():
+        realnova.down()
         for group in DOWN:
             run_steps(
                 [
@@ -131,6 +132,22 @@ def down() -> None:
             )
         end_strays()
     say(began, "the lab is down")
+
+
+def nova_up() -> None:
+    """Bring a nova that runs guests up on a lab that is up."""
+    began = time.monotonic()
+    with alone():
+        realnova.install_all()
+        realnova.up()
+    say(began, "nova is up")
+
+
+def nova_down() -> None:
+    began = time.monotonic()
+    with alone():
+        realnova.down()
+    say(began, "nova is down")
 
 
 def wipe() -> None:
@@ -163,8 +180,9 @@ def status() -> bool:
 
 def end_strays() -> None:
     """End processes of this lab that no service owns: one-time commands of a killed driver."""
+    known = {*SERVICES, *(service.name for service in realnova.SERVICES)}
     process.end_all(
-        lambda: [pid for pid, name in process.marked().items() if name not in SERVICES],
+        lambda: [pid for pid, name in process.marked().items() if name not in known],
         signal.SIGTERM,
         5,
     )

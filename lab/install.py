@@ -45,8 +45,8 @@ def install() -> None:
     install_environment()
 
 
-def install_packages() -> None:
-    missing = [name for name in PACKAGES if not is_installed(name)]
+def install_packages(packages: Sequence[str] = PACKAGES) -> None:
+    missing = [name for name in packages if not is_installed(name)]
     if not missing:
         print("apt: all packages are installed")
         return
@@ -101,17 +101,18 @@ def install_environment() -> None:
     command([*pip, "--no-cache-dir", uwsgi])
     command([*pip, "-r", LOCK])
     command([VENV_BIN / "pip", "check"])
-    link_ceph_modules()
+    link_modules(VENV, ("rbd.cpython-*.so", "rados.cpython-*.so"))
     STAMP.write_text(lock_hash())
 
 
-def link_ceph_modules() -> None:
-    """Lend just rbd and rados to the environment, not all of Debian's Python modules."""
-    site = next((VENV / "lib").glob("python3*")) / "site-packages"
-    for name in ("rbd", "rados"):
-        module = next(DEBIAN_MODULES.glob(f"{name}.cpython-*.so"))
+def link_modules(environment: Path, patterns: Sequence[str]) -> None:
+    """Lend an environment just these of Debian's Python modules."""
+    site = next((environment / "lib").glob("python3*")) / "site-packages"
+    for pattern in patterns:
+        module = next(DEBIAN_MODULES.glob(pattern))
         (site / module.name).symlink_to(module)
-    command([VENV_BIN / "python", "-c", "import rados, rbd"])
+    names = ", ".join(pattern.partition(".")[0] for pattern in patterns)
+    command([environment / "bin" / "python", "-c", f"import {names}"])
 
 
 def command(words: Sequence[object], environment: dict[str, str] | None = None) -> None:

@@ -171,6 +171,21 @@ def make_host(cell, host, node, **values):
                             hypervisor_version=1, **values).create()  # fmt: skip
 
 
+def make_migration(server, cell, kind, status):
+    """Write a move of a server by nova's objects, as its resize does, with the context that it leaves in the server."""
+    with _in_cell(cell) as cctx:
+        instance = objects.Instance.get_by_uuid(cctx, server)
+        made = objects.Migration(
+            cctx, instance_uuid=server, migration_type=kind, status=status, source_compute="h", dest_compute="h2",
+            old_instance_type_id=1, new_instance_type_id=1,
+        )  # fmt: skip
+        made.create()
+        instance.migration_context = objects.MigrationContext(
+            cctx, instance_uuid=server, migration_id=made.id, old_numa_topology=None, new_numa_topology=None
+        )
+        instance.save()
+
+
 def group(uuid):
     return told(objects.InstanceGroup.get_by_uuid(admin(), uuid))
 
@@ -235,7 +250,7 @@ VERBS = {
     each.__name__: each
     for each in (
         read, listed, details, count, make_flavor, flavors, make, delete, hosts, make_host, group, make_group, limits,
-        set_limit, heads, timed_page, timed_count, option, memory,
+        set_limit, make_migration, heads, timed_page, timed_count, option, memory,
     )
 }  # fmt: skip
 

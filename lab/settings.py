@@ -27,6 +27,7 @@ DATA = (
     "postgresql",
     "rabbitmq",
     "run",
+    "realnova",
     "bin",
     "clouds.yaml",
     "ids.json",
@@ -46,6 +47,11 @@ PORTS = {
     "rabbitmq-dist": 24673,
     "epmd": 24369,
     "memcached": 24211,
+    # Of a nova that runs guests, which is not up by default.
+    "nova-api": 28775,
+    "placement": 28778,
+    "glance-locations": 29293,
+    "neutronstub": 29696,
 }
 ADMIN_PASSWORD = "labadmin"
 USER_PASSWORD = "labdemo"

@@ -49,8 +49,7 @@ def _live(argv, environment, out, err):
         os.environ.clear()
         os.environ.update(environment)
         sys.argv[1:] = argv
-        victim.main()
-        code = 0
+        code = victim.main()
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

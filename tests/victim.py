@@ -4,7 +4,8 @@
 Nothing of bfv is patched: SQLAlchemy and requests tell when they are about to commit or have got an answer, and
 Python itself when a guest of the example driver is about to change.
 Usage: python -m tests.victim CONFIG KIND NUMBER VERB [ARGUMENT ...]; KIND is commit, before or after (a changing
-call of the storage services), guest, or none: then the number of boundaries of each kind is printed.
+call of the storage services), guest, or none: then the number of boundaries of each kind is printed. The verb cli runs
+the command with these words.
 """
 
 import json
@@ -18,8 +19,9 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 import bfv
-from bfv import compare
+from bfv import cli, compare
 from bfv.caller import from_environment
+from bfv.migrate import look, wave
 from bfv.types import ServerEvent
 
 COUNTS = {"commit": 0, "before": 0, "after": 0, "guest": 0}
@@ -61,8 +63,19 @@ def watch(wanted, number):
     requests.adapters.HTTPAdapter.send = counted
 
 
+def migrate(cloud, server_id, option=None, value=None):
+    """Convert a server and settle it; ``option`` is --way or --tier."""
+    more = {option.lstrip("-"): value} if option else {}
+    [plan] = look.read(cloud.parts, look.Selection((server_id,), **more))
+    wave.convert(cloud.parts, plan, "1")
+    wave.settle(cloud.parts, [server_id], lambda *_: None)
+
+
 def main():
+    """Run a verb and return how it ended, as a process tells it."""
     config, kind, number, verb, *words = sys.argv[1:]
+    if verb == "cli":
+        return cli.main(["--config-file", config, *words])
     with bfv.connect(config, from_environment) as cloud:
         watch(kind, int(number))
         if verb == "boot":
@@ -96,11 +109,18 @@ def main():
             cloud.wait(words[0], 120)
         elif verb == "warm":
             cloud.warm(words[0], [words[1]])
+        elif verb == "migrate":
+            migrate(cloud, *words)
+        elif verb in ("unmigrate", "purge"):
+            wave.turn(cloud.parts, words[0], verb)
+        elif verb == "repair":
+            cloud.repair()
         elif verb in ("stop", "start", "reboot"):
             getattr(cloud, verb)(words[0])
             cloud.wait(words[0], 120)
     print(json.dumps(COUNTS))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

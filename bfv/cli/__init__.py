@@ -16,6 +16,7 @@ from bfv.cli import (
     group,
     host,
     image,
+    migrate,
     mocked,
     output,
     pool,
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     group.add(verbs)
     image.add(verbs)
     compare.add(verbs)
+    migrate.add(verbs)
     demo.add(verbs)
     mocked.add(verbs)
     serve.add(verbs)

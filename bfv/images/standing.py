@@ -41,7 +41,7 @@ def fingerprint(image: Image) -> str:
     (``cinder/image/cache.py:_should_update_entry``); a volume keeps the image's properties and these of its fields
     (``cinder/volume/flows/manager/create_volume.py``).
     """
-    kept = (image.checksum, image.name, image.disk_format, image.container_format, image.min_disk, image.min_ram)
+    kept = (image.digest, image.name, image.disk_format, image.container_format, image.min_disk, image.min_ram)
     text = json.dumps([*kept, sorted((key, str(value)) for key, value in image.properties.items())])
     return hashlib.sha256(text.encode()).hexdigest()
 

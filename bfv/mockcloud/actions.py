@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bfv.mockcloud import attachments, quotas, volumecreate, volumejobs, volumes
+from bfv.mockcloud import attachments, manage, quotas, volumecreate, volumejobs, volumes
 from bfv.mockcloud.block import NOT_FOUND, accepted, bad_input, done, forbidden, invalid, missing, volume_of
 from bfv.mockcloud.images import visible
 from bfv.mockcloud.state import Volume
@@ -145,6 +145,7 @@ ACTIONS: dict[str, tuple[Action, str, str, int]] = {
         0,
     ),
     "os-reset_status": (reset_status, "admin", f"{ADMIN}:reset_status", 0),
+    "os-unmanage": (manage.unmanage, "admin", "volume_extension:volume_unmanage", 0),
     "os-force_delete": (force_delete, "admin", f"{ADMIN}:force_delete", 0),
 }
 ROUTES: tuple[Route, ...] = (Route("POST", "/volumes/{id}/action", act, "anybody"),)

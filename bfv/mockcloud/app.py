@@ -22,8 +22,10 @@ from bfv.mockcloud import (
     identity,
     imagedata,
     images,
+    manage,
     messages,
     network,
+    placement,
     quotas,
     sharing,
     snapshots,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 CINDER = (
     *volumes.ROUTES,
     *actions.ROUTES,
+    *manage.ROUTES,
     *attachments.ROUTES,
     *snapshots.ROUTES,
     *messages.ROUTES,
@@ -73,6 +76,7 @@ SERVICES = {
     "volume": Service(Table(CINDER), block.failed, block.forbidden),
     "network": Service(Table(network.ROUTES), network.failed, _no),
     "compute": Service(Table(compute.ROUTES), compute.failed, _no),
+    "placement": Service(Table(placement.ROUTES), placement.failed, _no),
     "_mock": Service(Table(control.ROUTES), control.failed, _no),
 }
 

@@ -3,6 +3,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from bfv.mockcloud import remote
 from bfv.mockcloud.rbd import Image
 from bfv.mockcloud.state import STORAGE, Cell
 from bfv.mockcloud.wire import Json, Refusal, Request, Response, Route
@@ -34,6 +35,7 @@ def describe(cloud: "Cloud", base: str) -> Json:
         "volume_url": f"{base}/volume/v3",
         "network_url": f"{base}/network",
         "compute_url": f"{base}/compute/v2.1",
+        "placement_url": f"{base}/placement",
         "control_url": f"{base}/_mock",
         "region": "RegionOne",
         "domains": {each.name.lower(): each.id for each in cloud.people.domains.values()},
@@ -119,9 +121,10 @@ def _cell(cloud: "Cloud", request: Request) -> Cell:
 
 
 def cell(cloud: "Cloud", request: Request) -> Response:
-    """Return a cell's storage; PUT {"storage": "up", "hangs" or "down"} or {"full": true} changes it.
+    """Return a cell's storage; PUT changes it.
 
-    So does {"cached": false}: Cinder's image-volume cache is off.
+    {"storage": "up", "hangs" or "down"}, {"full": true}, {"health": "HEALTH_ERR"}; {"cached": false} when Cinder's
+    image-volume cache is off.
     """
     found = _cell(cloud, request)
     if request.method == "PUT":
@@ -131,9 +134,10 @@ def cell(cloud: "Cloud", request: Request) -> Response:
         found.storage = given.get("storage", found.storage)
         found.full = bool(given.get("full", found.full))
         found.cached = bool(given.get("cached", found.cached))
+        found.health = given.get("health", found.health)
         cloud.pace.run()
     view = {"name": found.name, "storage": found.storage, "full": found.full, "cached": found.cached}
-    return Response(200, {**view, "backend": found.backend, "fsid": found.cluster.fsid})
+    return Response(200, {**view, "health": found.health, "backend": found.backend, "fsid": found.cluster.fsid})
 
 
 def _image_view(image: Image) -> Json:
@@ -231,6 +235,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", RBD + "/{image}", image, ""),
     Route("GET", RBD + "/{image}/data", data, ""),
     Route("PUT", RBD + "/{image}/data", data, ""),
+    Route("GET", "/ceph/{cell}", remote.call, ""),
+    Route("POST", "/ceph/{cell}", remote.call, ""),
     Route("PUT", "/compute", compute, ""),
     Route("PUT", "/compute/attachments", nova_attachments, ""),
     Route("DELETE", "/compute/attachments", nova_attachments, ""),

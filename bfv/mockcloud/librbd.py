@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from bfv.mockcloud import librados
+from bfv.mockcloud import librados, moving
 from bfv.mockcloud import rbd as bytes_of
 from bfv.mockcloud.librados import Ioctx, OSError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bfv.mockcloud.state import Cloud
 
 FEATURES = 61  # layering, exclusive-lock, object-map, fast-diff, deep-flatten: the client's default
-OPERATIONS = 256
+OPERATIONS, MIGRATING = 256, 512
 USER, TRASH = 0, 2
 
 
@@ -66,7 +66,7 @@ def _removable(image: bytes_of.Image) -> None:
     # librbd/image/PreRemoveRequest.cc: snapshots first, those in the trash too, then locks and watchers.
     if image.snapshots:
         raise OSError(errno.ENOTEMPTY, "RBD image has snapshots (error removing image)")
-    if image.watchers or (image.locker and not image.locker[1].startswith("auto ")):
+    if image.moving or image.watchers or (image.locker and not image.locker[1].startswith("auto ")):
         raise OSError(errno.EBUSY, "RBD image is busy (error removing image)")
 
 
@@ -113,7 +113,9 @@ class RBD:
 
     @_locked
     def trash_list(self, ioctx: Ioctx) -> Iterator[dict[str, Any]]:
-        """Return what is in the trash."""
+        """Return what is in the trash; the bindings of 16.2 stumble over a migration's source there."""
+        if ioctx.pool.moved:
+            raise IndexError("list index out of range")
         now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
         return iter([{"id": each.id, "name": each.name, "deletion_time": now} for each in ioctx.pool.trash])
 
@@ -133,6 +135,31 @@ class RBD:
         _removable(image)
         ioctx.pool.trash.remove(image)
         image.detach()
+
+    @_locked
+    def migration_prepare(self, ioctx: Ioctx, name: str, dest_ioctx: Ioctx, dest_name: str) -> None:
+        """Let an image be opened in another pool of its cluster."""
+        moving.prepare(_get(ioctx.pool, name), dest_ioctx.pool, dest_name)
+
+    @_locked
+    def migration_status(self, ioctx: Ioctx, name: str) -> dict[str, Any]:
+        """Tell how far a migration is."""
+        return moving.status(_get(ioctx.pool, name))
+
+    @_locked
+    def migration_execute(self, ioctx: Ioctx, name: str) -> None:
+        """Copy what the source has."""
+        moving.execute(_get(ioctx.pool, name))
+
+    @_locked
+    def migration_commit(self, ioctx: Ioctx, name: str) -> None:
+        """Remove the source."""
+        moving.commit(_get(ioctx.pool, name))
+
+    @_locked
+    def migration_abort(self, ioctx: Ioctx, name: str) -> None:
+        """Bring the image back."""
+        moving.abort(_get(ioctx.pool, name))
 
 
 def _snapshot(image: bytes_of.Image, name: str) -> bytes_of.Snapshot:
@@ -211,7 +238,7 @@ class Image:
     def features(self) -> int:
         """Return the feature bits; clone v2 adds "operations" to both ends."""
         related = self.image.parent or any(map(self.ioctx.client.cell.cluster.children, self.image.snapshots))
-        return FEATURES | (OPERATIONS if related else 0)
+        return FEATURES | (OPERATIONS if related else 0) | (MIGRATING if self.image.moving else 0)
 
     @_locked
     def create_timestamp(self) -> dt.datetime:
@@ -344,6 +371,12 @@ class Image:
         except bytes_of.RbdError as error:
             raise OSError(errno.EINVAL, f"RBD invalid argument ({error})") from error
         return len(data)
+
+    @_locked
+    def discard(self, offset: int, length: int) -> None:
+        """Make bytes zeros."""
+        self._change()
+        self.image.discard(offset, length)
 
     @_locked
     def flush(self) -> None:

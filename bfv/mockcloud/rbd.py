@@ -8,6 +8,7 @@ import datetime as dt
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 OBJECT = 4 * 1024 * 1024
 GIB = 1024**3
@@ -55,6 +56,9 @@ class Image:
     # Those who have it open for writing, and who holds its lock: (client, cookie, address).
     watchers: list[tuple[str, str, str]] = field(default_factory=list)
     locker: tuple[str, str, str] | None = None
+    # Of librbd's live migration (``bfv.mockcloud.moving``), and the snapshots that it had before.
+    moving: Any = None
+    kept: list[int] = field(default_factory=list)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes, zeros where nothing was written."""
@@ -83,6 +87,19 @@ class Image:
                 part = old[:start] + part + old[start + len(part) :]
             self.objects[number] = part
             view, offset = view[OBJECT - start :], (number + 1) * OBJECT
+
+    def discard(self, offset: int, length: int) -> None:
+        """Make bytes zeros; whole objects without a parent below them are dropped."""
+        end = min(offset + length, self.size)
+        while offset < end:
+            number, start = divmod(offset, OBJECT)
+            take = min(OBJECT - start, end - offset)
+            under = self.parent is not None and number * OBJECT < self.overlap
+            if take == OBJECT and not under:
+                self.objects.pop(number, None)
+            elif under or number in self.objects:
+                self.write(offset, bytes(take))
+            offset += take
 
     def fill(self, data: bytes) -> None:
         """Write an image's bytes from the start, leaving out what is zero: a sparse import."""
@@ -168,6 +185,8 @@ class Pool:
         self.cluster, self.name = cluster, name
         self.images: dict[str, Image] = {}
         self.trash: list[Image] = []
+        # Sources of live migrations: nowhere to be seen, and in the trash where they break its listing.
+        self.moved: list[Image] = []
         # Keys and values of objects that are no images' (omap).
         self.omaps: dict[str, dict[str, bytes]] = {}
 

@@ -12,8 +12,10 @@ from bfv.mockcloud.clock import Clock
 from bfv.mockcloud.faults import Faults
 from bfv.mockcloud.pace import Pace
 from bfv.mockcloud.people import People, fixed_id
+from bfv.mockcloud.placement import Placement
 from bfv.mockcloud.rbd import Cluster
 from bfv.mockcloud.recorder import Recorder
+from bfv.mockcloud.remote import Handles
 
 STORAGE = ("up", "hangs", "down")
 
@@ -53,6 +55,7 @@ class Cell:
     capacity_gb: float
     cluster: Cluster
     storage: str = "up"
+    health: str = "HEALTH_OK"
     full: bool = False
     cached: bool = True
     filling: dict[str, str] = field(default_factory=dict)
@@ -221,6 +224,7 @@ class Cloud:
             self.pace = Pace(self.clock)
             self.faults = Faults()
             self.recorder = Recorder()
+            self.handles = Handles()
             self.people = People(self.clock)
             self.cells = {name: self._cell(number, name) for number, name in enumerate(self.settings.cells, 1)}
             self.images: dict[str, Image] = {}
@@ -232,6 +236,7 @@ class Cloud:
             self.cache: list[CacheEntry] = []
             self.quotas: dict[str, dict[str, int]] = {}
             self.nova = Nova()
+            self.placement = Placement()
             self.network: dict[str, dict[str, dict[str, Any]]] = {}
 
     def _cell(self, number: int, name: str) -> Cell:

@@ -232,8 +232,13 @@ def delete(cloud: "Cloud", volume: Volume) -> None:
             del cloud.snapshots[snapshot.id]
             if cell is not None:
                 cell.cluster.pools["volumes"].images[name(volume.id)].remove_snapshot(f"snapshot-{snapshot.id}")
-        if cell is not None:
-            wipe(cell.cluster, name(volume.id))
+        try:
+            if cell is not None:
+                wipe(cell.cluster, name(volume.id))
+        except RbdError:
+            # cinder/volume/manager.py:delete_volume: VolumeIsBusy, without a word.
+            cloud.touch(volume, status="available")
+            return
         forget(cloud, volume)
 
     cloud.pace.later("deleting", volume.id, act, lambda: cell is None or up(cell))
@@ -249,6 +254,8 @@ def wipe(cluster: Cluster, image_name: str) -> None:
     image = pool.images.get(image_name)
     if image is None:
         return
+    if image.moving or image.watchers:
+        raise RbdError(f"{image_name} is busy")
     # In the trash a snapshot has another name.
     if any(each.name.endswith(".clone_snap") and not each.trashed for each in image.snapshots):
         pool.rename(image_name, f"{image_name}.deleted")

@@ -8,17 +8,17 @@ from typing import Any
 from keystoneauth1.session import Session
 
 from imagebackends.backend import Backend, ForceDeletes, Reimages, Warms
+from imagebackends.cinder.adopts import MARKER, CinderAdopts
 from imagebackends.cinder.client import REIMAGE, TIME_FILTER, Clients, attachment, disk
 from imagebackends.errors import BadRequest, HasSnapshots, InUse, NotAllowed, NotFound, Unsupported
 from imagebackends.http import Settings, make_session, told
 from imagebackends.types import Access, Attachment, Disk, DiskSpec, Found, Snapshot
 
-MARKER = "bfv_marker"
 UNMADE = frozenset(("creating", "downloading", "error"))
 BOUND = frozenset(("reserved", "attaching", "in-use", "detaching"))
 
 
-class CinderBackend(Backend, ForceDeletes, Reimages, Warms):
+class CinderBackend(CinderAdopts, Backend, ForceDeletes, Reimages, Warms):
     """Volumes and attachments of one cinder, with anybody's ``Access``."""
 
     def __init__(self, settings: Settings, session: Session | None = None) -> None:

@@ -24,6 +24,7 @@ from imagebackends.types import Ceph
 
 Value = TypeVar("Value")
 Ref = str | Id
+Piece = tuple[int, bytes]
 THREADS = 4
 BOOK = "bfv_claims"
 # What a deadline leaves to a call that ends by its own time-out, so that its own words are heard.
@@ -33,6 +34,8 @@ FEATURES = (
     *("layering", "striping", "exclusive-lock", "object-map", "fast-diff", "deep-flatten", "journaling", "data-pool"),
     *("operations", "migrating", "non-primary"),
 )
+# include/rbd/librbd.h: rbd_image_migration_state_t
+MIGRATION = {1: "preparing", 2: "prepared", 3: "executing", 4: "executed", 5: "error", 6: "aborting"}
 TRASHED = 2  # rbd_snap_namespace_type_t: RBD_SNAP_NAMESPACE_TYPE_TRASH
 
 
@@ -82,14 +85,8 @@ class Cluster:
 
     def monitors(self) -> list[tuple[str, str]]:
         """Return hosts and ports of the monitors, as ``nova/storage/rbd_utils.py:get_mon_addrs`` reads them."""
-        code, out, words = self.call(
-            "ask Ceph for its monitors",
-            lambda: self._connected().mon_command('{"prefix": "mon dump", "format": "json"}', b""),
-        )
-        if code:
-            raise ERRNOS.get(-code, MaybeRunning)(f"ask Ceph for its monitors: {words}")
         # `addr` is the address of protocol 1, which every client speaks.
-        addresses = (each["addr"].split("/")[0] for each in json.loads(out)["mons"])
+        addresses = (each["addr"].split("/")[0] for each in self._ask("mon dump")["mons"])
         pairs = (address.rpartition(":") for address in addresses)
         return [(host.strip("[]"), port) for host, _, port in pairs]
 
@@ -98,13 +95,20 @@ class Cluster:
 
         ``rbd_default_clone_format`` is `auto` by default: v2 from ``require_min_compat_client`` mimic on.
         """
-        code, out, words = self.call(
-            "ask Ceph for its oldest clients",
-            lambda: self._connected().mon_command('{"prefix": "osd dump", "format": "json"}', b""),
-        )
+        return str(self._ask("osd dump")["require_min_compat_client"]) >= "mimic"
+
+    def health(self) -> str:
+        """Return the cluster's health: HEALTH_OK, HEALTH_WARN or HEALTH_ERR."""
+        return str(self._ask("health")["status"])
+
+    def _ask(self, command: str) -> Any:
+        """Ask the monitors for something that any client may read."""
+        words = json.dumps({"prefix": command, "format": "json"})
+        act = f"ask Ceph for {command}"
+        code, out, told_ = self.call(act, lambda: self._connected().mon_command(words, b""))
         if code:
-            raise ERRNOS.get(-code, MaybeRunning)(f"ask Ceph for its oldest clients: {words}")
-        return str(json.loads(out)["require_min_compat_client"]) >= "mimic"
+            raise ERRNOS.get(-code, MaybeRunning)(f"{act}: {told_}")
+        return json.loads(out)
 
     def close(self) -> None:
         """End the connection when the calls that run have ended."""
@@ -224,20 +228,41 @@ class Pool:
             handle.flush()
         return offset
 
+    def patch(self, image: Ref, pieces: Iterable[Piece]) -> int:
+        """Write pieces of (offset, bytes), in the caller's thread; return how many bytes there were.
+
+        A piece of zeros is discarded, so that the image stays sparse. It is watched as long as this lasts.
+        """
+        count = 0
+        with told(f"write {self._named(image)}"), self._open(image, write=True, lockable=True) as handle:
+            for offset, data in pieces:
+                if data.count(0) == len(data):
+                    handle.discard(offset, len(data))
+                else:
+                    handle.write(data, offset)
+                count += len(data)
+            handle.flush()
+        return count
+
     def read(self, image: Ref, offset: int, length: int, snapshot: str | None = None) -> bytes:
         """Return bytes, of a snapshot if one is named."""
         reads = lambda handle: bytes(handle.read(offset, length))  # noqa: E731
         return self._on(image, "read", reads, snapshot=snapshot)
 
+    def pieces(self, image: Ref, runs: Iterable[tuple[int, int]], snapshot: str | None = None) -> Iterator[Piece]:
+        """Yield the bytes of runs of (offset, length), in the caller's thread, of a snapshot if one is named."""
+        with told(f"read {self._named(image)}"), self._open(image, write=False, snapshot=snapshot) as handle:
+            for offset, length in runs:
+                yield offset, bytes(handle.read(offset, length))
+
     def diff(self, image: Ref, since: str | None = None, snapshot: str | None = None) -> list[Extent]:
         """Return what changed since a snapshot, None: all there is, its parent's too; up to a snapshot, None: now."""
-        found: list[Extent] = []
+        return self._on(image, "compare", lambda handle: _diff(handle, since), snapshot=snapshot)
 
-        def act(handle: Any) -> list[Extent]:
-            handle.diff_iterate(0, handle.size(), since, lambda *extent: found.append(Extent(*extent)))
-            return found
-
-        return self._on(image, "compare", act, snapshot=snapshot)
+    def changes(self, image: Ref, since: str | None = None, snapshot: str | None = None) -> list[Extent]:
+        """Return what ``diff`` returns, in the caller's thread: of a large image that takes longer than a call may."""
+        with told(f"compare {self._named(image)}"), self._open(image, write=False, snapshot=snapshot) as handle:
+            return _diff(handle, since)
 
     def held(self, image: Ref) -> list[Extent]:
         """Return what an image holds itself, without what it has of its parent or keeps for snapshots."""
@@ -271,6 +296,54 @@ class Pool:
         """Return the clones of all snapshots of an image, of all pools that this user may read."""
         listed = self._on(image, "list clones of", lambda handle: list(handle.list_children2()))
         return [Child(each["pool"], each["image"], each["id"], each["trash"]) for each in listed]
+
+    def prepare_migration(self, image: str, to: "Pool") -> None:
+        """Let an image be opened in another pool of this cluster, by its name; nothing is copied yet.
+
+        There it has another id, and is read through the old one, which is nowhere to be seen and in the trash of this
+        pool. Raises InUse while somebody has it open for writing, Exists.
+        """
+
+        def act() -> None:
+            self._open(image, write=False, lockable=True).close()
+            self._rbd.migration_prepare(self._ioctx, image, self.cluster.ioctx(to.name), image)
+
+        self._call(f"prepare the migration of {image} to {to.name}", act)
+
+    def migration(self, image: str) -> str | None:
+        """Return how far the migration is whose target an image is (a value of ``MIGRATION``), None for none.
+
+        Raises NotFound.
+        """
+        self.look(image)
+
+        def act() -> str | None:
+            try:
+                return MIGRATION[self._rbd.migration_status(self._ioctx, image)["state"]]
+            except Exception as error:
+                if getattr(error, "errno", None) not in (errno.EINVAL, errno.ENOENT):
+                    raise
+                return None
+
+        return self._call(f"look at the migration of {image}", act)
+
+    def execute_migration(self, image: str) -> None:
+        """Copy what the old image has, in the caller's thread; guests may run. May be repeated until it is executed."""
+        with told(f"execute the migration of {self._named(image)}"):
+            self._rbd.migration_execute(self._ioctx, image)
+
+    def commit_migration(self, image: str) -> None:
+        """Remove the old image of an executed migration, in the caller's thread; guests may run."""
+        with told(f"commit the migration of {self._named(image)}"):
+            self._rbd.migration_commit(self._ioctx, image)
+
+    def abort_migration(self, image: str) -> None:
+        """Bring an image back to where it came from, with all that was written since, in the caller's thread.
+
+        Raises InUse while somebody has it open for writing.
+        """
+        with told(f"abort the migration of {self._named(image)}"):
+            self._rbd.migration_abort(self._ioctx, image)
 
     def set_metadata(self, image: Ref, values: Mapping[str, str | None]) -> None:
         """Write keys, in this order; None removes one, which need not be there."""
@@ -425,6 +498,12 @@ def _image(handle: Any) -> Image:
         lockers=_lockers(handle),
         metadata=dict(handle.metadata_list()),
     )
+
+
+def _diff(handle: Any, since: str | None) -> list[Extent]:
+    found: list[Extent] = []
+    handle.diff_iterate(0, handle.size(), since, lambda *extent: found.append(Extent(*extent)))
+    return found
 
 
 def _parent(handle: Any) -> SnapshotName | None:

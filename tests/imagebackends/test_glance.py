@@ -64,7 +64,14 @@ def test_an_image_is_read_by_its_id(script, images, access):
     formats = {"disk_format": "qcow2", "container_format": "bare"}
     formats |= {"stores": ("cell1", "cell2"), "updated_at": "2026-03-04T05:06:07Z", "checksum": "00"}
     assert found == Image(
-        id=IMAGE_ID, name="debian 12", status="active", owner=PROJECT, visibility="shared", **sizes, **formats
+        id=IMAGE_ID,
+        name="debian 12",
+        status="active",
+        owner=PROJECT,
+        visibility="shared",
+        checksum="00",
+        **sizes,
+        **formats,
     )
     [asked] = script.asked
     assert (asked.headers["X-Auth-Token"], asked.headers["X-OpenStack-Request-ID"]) == (TOKEN, REQUEST_ID)

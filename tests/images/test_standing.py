@@ -15,7 +15,7 @@ NOW = dt.datetime(2026, 1, 1)
 IMAGE = Image(
     id="i", name="debian", status="active", size=100 << 20, virtual_size=None, min_disk=0, min_ram=0,
     disk_format="raw", container_format="bare", owner="p", visibility="public", properties={"os_distro": "debian"},
-    stores=("central",), updated_at="2026-01-01T00:00:00Z", checksum="00",
+    stores=("central",), updated_at="2026-01-01T00:00:00Z", digest="00",
 )  # fmt: skip
 PLACE = Place(Target("cell1"), store="cell1")
 PLAIN = Place(Target("cell1"))

@@ -247,3 +247,40 @@ CREATE TABLE tags (
 CREATE UNIQUE INDEX services_uuid_idx ON services (uuid);
 CREATE UNIQUE INDEX compute_nodes_uuid_idx ON compute_nodes (uuid);
 CREATE INDEX tags_tag_idx ON tags (tag);
+CREATE TABLE migrations (
+	created_at DATETIME, 
+	updated_at DATETIME, 
+	deleted_at DATETIME, 
+	id INTEGER NOT NULL, 
+	source_compute VARCHAR(255), 
+	dest_compute VARCHAR(255), 
+	dest_host VARCHAR(255), 
+	status VARCHAR(255), 
+	instance_uuid VARCHAR(36), 
+	old_instance_type_id INTEGER, 
+	new_instance_type_id INTEGER, 
+	source_node VARCHAR(255), 
+	dest_node VARCHAR(255), 
+	deleted INTEGER, 
+	migration_type VARCHAR(14), 
+	hidden BOOLEAN, 
+	memory_total BIGINT, 
+	memory_processed BIGINT, 
+	memory_remaining BIGINT, 
+	disk_total BIGINT, 
+	disk_processed BIGINT, 
+	disk_remaining BIGINT, 
+	uuid VARCHAR(36), 
+	cross_cell_move BOOLEAN, 
+	user_id VARCHAR(255), 
+	project_id VARCHAR(255), dest_compute_id BIGINT, 
+	PRIMARY KEY (id), 
+	CONSTRAINT fk_migrations_instance_uuid FOREIGN KEY(instance_uuid) REFERENCES instances (uuid)
+);
+CREATE INDEX migrations_by_host_nodes_and_status_idx ON migrations (deleted, source_compute, dest_compute, source_node, dest_node, status);
+CREATE UNIQUE INDEX migrations_uuid ON migrations (uuid);
+CREATE INDEX migrations_instance_uuid_and_status_idx ON migrations (deleted, instance_uuid, status);
+CREATE INDEX migrations_updated_at_idx ON migrations (updated_at);
+CREATE INDEX migrations_dest_compute_id_deleted_idx ON migrations (dest_compute_id, deleted);
+CREATE INDEX migrations_by_dest_host_nodes_and_status_idx ON migrations (deleted, dest_compute, dest_node, status);
+CREATE INDEX migrations_by_src_host_nodes_and_status_idx ON migrations (deleted, source_compute, source_node, status);

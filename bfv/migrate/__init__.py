@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From nova's rbd image backend to root volumes, in place, with undo."""

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conversions are tested by the same tests on the mocked cloud and its Ceph, and on the lab's real ones.
+
+Where the short run takes one way, it is BFV_SEED's; `-m full` takes all ways and every boundary.
+"""
+
+import os
+import random
+
+import pytest
+
+from tests.migrate import disks
+
+SEED = int(os.environ.get("BFV_SEED", "1"))
+WAYS = ("rename", "live", "clone", "copy")
+# By each way also in the short run; what a way changes is seen in these.
+BY_EACH_WAY = ("test_a_server_goes_and_comes_back_bit_for_bit", "test_what_a_guest_wrote_comes_back_with_its_disk")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out of the short run what it samples: every boundary, and most ways of most tests."""
+    chosen = config.getoption("markexpr").replace("not full", "")
+    if "full" in chosen:
+        return
+    left_out = [item for item in items if item.path.parent.name == "migrate" and _is_left_out(item)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _is_left_out(item):
+    params = getattr(item, "callspec", None)
+    if params and params.params.get("most") == 0:
+        # All of it runs on the lab by `make lab-test-full`.
+        return "mock" in params.id
+    if params is None or "cloud" not in params.params:
+        return False
+    sampled = random.Random(f"{SEED} {item.originalname}").choice(WAYS)
+    return (
+        item.path.stem != "test_events" and item.originalname not in BY_EACH_WAY and params.params["cloud"] != sampled
+    )
+
+
+@pytest.fixture(scope="session", params=["mock", pytest.param("lab", marks=pytest.mark.lab)])
+def ground(request):
+    if request.param == "lab":
+        found = disks.lab_ground()
+        yield found
+    else:
+        with disks.start() as server:
+            found = disks.mock_ground(server)
+            yield found
+    for cluster in found.clusters.values():
+        cluster.close()
+
+
+@pytest.fixture(scope="session")
+def image_id(ground):
+    """An image of 16 MiB of random bytes, raw, public, in the first cell's Ceph too."""
+    return ground.site.upload(os.urandom(16 << 20), hw_disk_bus="virtio")
+
+
+@pytest.fixture(params=WAYS)
+def cloud(request, ground, tmp_path):
+    """A bfv beside servers whose disks go one of the ways: in place, to another pool, or to another cluster."""
+    made = disks.Cloud(ground, tmp_path, request.param)
+    yield made
+    made.clean()
