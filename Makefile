@@ -28,7 +28,8 @@ DOCS := $(BIN)/python docs/generate.py
 LAB_ENV = exports="$$($(LAB) test-env)"; eval "$$exports"; export BFV_TEST_MARIADB="$$LAB_DATABASE_URL"
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full bench bench-lab bench-migrate bench-cells clean
+.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full lab-nova-test \
+	bench bench-lab bench-migrate bench-cells clean
 
 help: ## show the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -76,6 +77,11 @@ lab-test: venv lab ## the tests on the real services; long matrices as a sample 
 lab-test-full: venv lab ## the same with every crash point and every fault
 	@echo "BFV_SEED=$(BFV_SEED)"
 	$(LAB_ENV); $(PYTEST) -m lab --numprocesses 0 --timeout 6000
+
+lab-nova-test: venv lab ## guests of a real nova with libvirt on the lab: conversion, reboots, its traps
+	$(LAB) nova-up
+	$(LAB_ENV); status=0; $(PYTEST) -m nova --numprocesses 0 --timeout 900 tests/realnova || status=$$?; \
+		$(LAB) nova-down; exit $$status
 
 bench-lab: venv lab ## how a boot compares with the bare minimum, on the real services
 	$(BIN)/python -m bench.lab_boot

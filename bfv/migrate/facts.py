@@ -33,7 +33,8 @@ def facts_of(found: Candidate) -> Facts:
         user_id=server["user_id"] or "",
         name=server["display_name"] or "",
         host=server["host"],
-        is_off=server["vm_state"] == "stopped" and server["power_state"] != _RUNNING,
+        # Also one that nova could not start: somebody tried that in the middle of a conversion.
+        is_off=server["vm_state"] in ("stopped", "error") and server["power_state"] != _RUNNING,
         image_id=server["image_ref"] or "",
         root_gb=flavor.root_gb,
         ephemeral_gb=flavor.ephemeral_gb,

@@ -109,7 +109,10 @@ class ByNova(Guests):
             busy = shown["OS-EXT-STS:task_state"] is not None
             if shown["status"] == status and not busy:
                 return
-            if shown["status"] == "ERROR" or (asked and not busy):
+            if shown["status"] == "ERROR" and not (busy or asked) and status == "ACTIVE":
+                # Nova starts a server in ERROR by nothing else.
+                action = {"reboot": {"type": "HARD"}}
+            elif (shown["status"] == "ERROR" or asked) and not busy:
                 words = (shown.get("fault") or {}).get("message", f"it is {shown['status']}")
                 raise Failed(f"Server {server_id} did not become {status}: {words}")
             if time.monotonic() > deadline:

@@ -189,14 +189,22 @@ def _back(move: Move) -> None:
     if move.image is not None and move.image.external_id is not None:
         detach(move)
         ways.of(str(move.plan.way)).unmake(move, untouched=True)
-    guest = guests.of(move.parts)
     if not job.intent.cancel:
+        _give_back(move)
+    job.close(CANCELLED if job.intent.cancel else FAILED)
+
+
+def _give_back(move: Move) -> None:
+    """Unlock the server, and start it if it was stopped here; one that is gone or does not start changes nothing."""
+    job, guest = move.job, guests.of(move.parts)
+    try:
         if job.passed("lock"):
             guest.unlock(move.plan.cell, move.server_id)
         if job.passed("stop"):
             job.step("start", move.plan.host)
             guest.start(move.plan.cell, move.server_id)
-    job.close(CANCELLED if job.intent.cancel else FAILED)
+    except (NotFound, Failed, Conflict) as error:
+        job.tell("not given back", str(error))
 
 
 def detach(move: Move) -> None:

@@ -39,6 +39,15 @@ def test_one_that_runs_can_be_converted_once_it_is_off():
 
 
 @pytest.mark.parametrize(
+    ("state", "power", "off"),
+    [("stopped", 4, True), ("stopped", 0, True), ("stopped", 1, False), ("error", 0, True), ("error", 1, False),
+     ("active", 4, False)],
+)  # fmt: skip
+def test_it_is_off_where_no_guest_of_it_can_run(state, power, off):
+    assert told(server={"vm_state": state, "power_state": power}).is_off is off
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"server": {"task_state": "rebooting"}}, "at work (rebooting): wait"),

@@ -10,7 +10,7 @@ from bfv.migrate import records
 from cells import dump
 from cells.schema_api import request_specs
 
-pytestmark = [pytest.mark.nova, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nova, pytest.mark.timeout(900)]
 
 
 def rows(cloud, server_id):
