@@ -37,14 +37,14 @@ def test_a_server_that_runs_is_left_alone(cloud, image_id):
 
 def test_what_cinder_fails_to_manage_after_its_202_is_disowned_and_never_deleted(cloud, image_id):
     key = cloud.server(image_id, parent=image_id)
-    rows, before = cloud.rows(key), cloud.pool.read(f"{key}_disk", 0, 9 << 20)
+    rows, before = cloud.rows(key), cloud.pool.read(f"{key}_disk", 0, disks.LENGTH)
 
     [done] = cloud.migrate("run", "--server", key, "--tier", "wrong", "--no-rehearsal", expect=1)
 
     assert done["state"] == "failed"
     assert "its type (cell2) must lead to" in done["reason"].lower()
     is_untouched(cloud, key, rows)
-    assert cloud.pool.read(f"{key}_disk", 0, 9 << 20) == before
+    assert cloud.pool.read(f"{key}_disk", 0, disks.LENGTH) == before
     assert (cloud.state(key), cloud.opened()) == (["failed"], [])
 
 
