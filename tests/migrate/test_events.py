@@ -171,6 +171,26 @@ def driven(cloud, ground, tmp_path):
     made.clean()
 
 
+def test_a_host_whose_first_server_does_not_come_up_gets_no_second(driven, image_id):
+    where = {"host": "cell1-host1", "node": "cell1-host1"}
+    keys = [driven.server(image_id, vm_state="active", power_state=1, **where) for _ in range(3)]
+    with driven.cloud("bfv") as cloud:
+        for key in keys:
+            guest = guest_of(servers.get(cloud.parts.cells.named("cell1"), key))
+            cloud.parts.driver.plug("cell1-host1", guest)
+            cloud.parts.driver.spawn("cell1-host1", guest)
+    driven.config.write_text(driven.config.read_text() + "fails = start:failed\n")
+
+    done = driven.migrate("run", "--host", "cell1-host1", "--no-rehearsal", "--stop-and-start", expect=1)
+
+    assert [each["state"] for each in done] == ["not up", "not begun", "not begun"]
+    assert all("host cell1-host1 did not come up" in each["reason"] for each in done[1:])
+    assert [driven.root(each["server_id"]).destination_type for each in done] == ["volume", "local", "local"]
+    driven.config.write_text(driven.config.read_text().replace("fails = start:failed\n", ""))
+    driven.migrate("undo", done[0]["server_id"])
+    assert driven.root(done[0]["server_id"]).destination_type == "local"
+
+
 def test_a_driver_stops_and_starts_its_guest_around_it(driven, image_id):
     key = driven.server(image_id, vm_state="active", power_state=1, host="cell1-host1", node="cell1-host1")
     with driven.cloud("bfv") as cloud:
