@@ -250,7 +250,7 @@ VERBS = {
     each.__name__: each
     for each in (
         read, listed, details, count, make_flavor, flavors, make, delete, hosts, make_host, group, make_group, limits,
-        set_limit, heads, timed_page, timed_count, option, memory,
+        set_limit, make_migration, heads, timed_page, timed_count, option, memory,
     )
 }  # fmt: skip
 

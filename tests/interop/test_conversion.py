@@ -17,7 +17,7 @@ def new_id():
 @pytest.fixture
 def server(nova, flavor, project):
     made = nova.ask("make", server=new_id(), cell="cell1", project=project, user="u", flavor=flavor.flavorid,
-                    name="vm", image=new_id(), vm_state="stopped", power_state=4, host="h", node="n",
+                    name="vm", image=new_id(), vm_state="stopped", power_state=4, host="h",
                     root_device_name="/dev/vda")  # fmt: skip
     return made["uuid"]
 

@@ -72,3 +72,13 @@ def test_a_server_that_was_not_started_comes_back_to_the_bit_and_one_that_ran_ke
     cloud.until_started(server, 3)
     assert cloud.source(server) == (f"vms/{server}_disk", None)
     assert f"{server}_disk" in cloud.pool("vms")
+
+
+def test_a_copy_of_the_disk_starts_too_and_the_old_one_is_out_of_novas_sight(cloud, server):
+    cloud.convert(server, "--way", "clone")
+    volume = cloud.volume_of(server)["id"]
+    # By its old name nova would start it, or sweep it up with the server.
+    assert not [name for name in cloud.pool("vms") if name.startswith(server)]
+    cloud.start(server, starts=2)
+    assert cloud.source(server) == (f"volumes/volume-{volume}", volume)
+    cloud.bfv("migrate", "purge", server)
