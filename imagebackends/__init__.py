@@ -6,11 +6,11 @@ from typing import Any
 from keystoneauth1.session import Session
 from stevedore import ExtensionManager
 
-from imagebackends.backend import Backend, Reimages, Snapshots
+from imagebackends.backend import Backend, ForceDeletes, Reimages, Snapshots
 from imagebackends.errors import BadRequest
 from imagebackends.http import Settings, make_session
 
-__all__ = ["Backend", "Reimages", "Settings", "Snapshots", "load"]
+__all__ = ["Backend", "ForceDeletes", "Reimages", "Settings", "Snapshots", "load"]
 
 _NAMESPACE = "imagebackends"
 
