@@ -86,13 +86,14 @@ def main():
         image = site.upload(os.urandom(args.size * MIB * 3 // 4) + bytes(args.size * MIB // 4))
         stack.callback(lambda: site.call("admin", "DELETE", f"{site.image_url}/v2/images/{image}"))
         world = sites.World(site, home, ceph=True)
-        with world.cloud() as cloud:
+        with world.cloud() as cloud, contextlib.ExitStack() as inner:
             outside = Outside(site, cloud.parts.clusters.pools().clusters)
-            stack.callback(outside.sweep, outside.renamed())
+            inner.callback(outside.sweep, outside.renamed())
+            inner.callback(outside.uncache, image)
             found = compare(cloud.parts, site.caller("demo"), Plan(image, count=args.count, cold=args.cold))
             told(dataclasses.replace(found, image_name=f"{args.size} MiB"))
             rows = list(storms(cloud, site.caller("demo"), image, found.cells(), args.count, args.rounds))
-    report.write("compare_storm", rows)
+            report.write("compare_storm", rows)
 
 
 if __name__ == "__main__":

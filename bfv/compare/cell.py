@@ -86,8 +86,10 @@ class CellTrials:
         row.looks.append(found)
         if found is None:
             return boot
-        if found.parent and found.parent.startswith("volume-"):
-            self._copies.cached(self._target.cell, found.parent.removeprefix("volume-"), copy)
+        # A warm disk is a clone of what cinder has cached, and that is a clone of the cold one.
+        for other in (found.parent or "", *found.clones):
+            if row.side.name == "cinder" and other.startswith("volume-"):
+                self._copies.cached(self._target.cell, other.removeprefix("volume-"), copy)
         fetched = 0 if found.parent else copy.image.size
         return Boot(boot.seconds, boot.calls, found.parent is not None, fetched, found.held, found.objects)
 

@@ -3,7 +3,8 @@
 
 A copy is written down under its id before it is asked for, so it is found after any crash. Cinder's image-volume cache
 takes each copy in and keeps it for good (``cinder/image/cache.py`` does not look whether its image still exists). Its
-volume is known by the storage itself: it is the parent of a disk of ours, and bears our copy's id in its name.
+volume is known by the storage itself: it is the clone or the parent of a disk of ours, and bears our copy's id in its
+name.
 """
 
 import dataclasses
@@ -65,7 +66,11 @@ class Copies:
         if not ours or (cell, volume_id) in self.volumes:
             return
         access = self.parts.rights.everywhere(self.job.intent.request_id)
-        if access is not None and self.parts.backend.get(access, volume_id).name == f"image-{copy.image.id}":
+        try:
+            name = self.parts.backend.get(access, volume_id).name if access is not None else ""
+        except NotFound:
+            return
+        if name == f"image-{copy.image.id}":
             self.job.know(self.job.ask("cached", f"{cell} {copy.image.id}"[:64], {}), volume_id)
             self.volumes.append((cell, volume_id))
 

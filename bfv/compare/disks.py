@@ -18,9 +18,10 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Found:
-    """A disk in Ceph; ``parent`` is the name of the image that it is a clone of."""
+    """A disk in Ceph; ``parent`` is the name of the image that it is a clone of, ``clones`` those of its own."""
 
     parent: str | None
+    clones: tuple[str, ...]
     held: int
     objects: int
 
@@ -37,7 +38,8 @@ def look(cluster: Cluster, connection: Mapping[str, Any]) -> Found | None:
     with contextlib.suppress(NotAllowed, NotFound, Refused):
         image, held = pool.look(name), [each for each in pool.held(name) if each.exists]
         objects = {number for each in held for number in range(each.offset // OBJECT, -(-each.end // OBJECT))}
-        return Found(image.parent.image if image.parent else None, sum(each.length for each in held), len(objects))
+        parent, clones = image.parent.image if image.parent else None, tuple(each.image for each in pool.children(name))
+        return Found(parent, clones, sum(each.length for each in held), len(objects))
     return None
 
 

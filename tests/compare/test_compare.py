@@ -249,3 +249,10 @@ def test_what_cannot_be_removed_is_told_and_repair_removes_it(site, world, image
         assert len(found.left) == len(cloud.parts.journal.opened()) == 1
         assert "`bfv repair` removes it" in found.left[0]
         assert [each.open for each in cloud.repair()] == [False]
+
+
+@pytest.mark.parametrize("site", ["mock"], indirect=True)
+def test_what_cinder_caches_of_a_copy_that_is_booted_but_once_goes_with_it(world, site, image_id, outside):
+    with world.cloud() as cloud:
+        found = compare(cloud.parts, site.caller("demo"), Plan(image_id, ("cell2",), count=1, cold=2))
+    assert [(len(each.boots["cold"]), each.why) for each in found.series] == [(2, "")] * 2
