@@ -117,7 +117,7 @@ class Bench:
         """Compare storms on a warm image: from our snapshot beside hits of cinder's cache, volumes and whole boots."""
         image, count = self.image(), self.count
         with self.ours.cloud("admin") as cloud, self.ours.cloud() as mine, self.plain.cloud() as theirs:
-            [made] = cloud.warm(image, [CELL])
+            [made] = cloud.images.warm(image, [CELL])
             assert made.kind == "snapshot", made
             [row] = book.of_image(cloud.parts.journal.database, image)
             project = mine._caller().project_id
@@ -131,7 +131,7 @@ class Bench:
                        lambda: boots(mine, image, count), lambda: boots(theirs, image, count), most)  # fmt: skip
             for _ in range(self.rounds):
                 fresh = self.image(16)
-                cloud.warm(fresh, [CELL])
+                cloud.images.warm(fresh, [CELL])
                 firsts.append(boots(mine, fresh, 1))
                 laters.append(boots(mine, fresh, 1))
                 self.drop(fresh)

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one object that doors and libraries use: a short method for each verb."""
 
-import contextlib
 import dataclasses
 import datetime as dt
-import queue
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +15,6 @@ from bfv import (
     attach,
     createimage,
     detach,
-    dispatch,
     events,
     limits,
     lists,
@@ -31,41 +28,33 @@ from bfv import (
     view,
     zones,
 )
-from bfv.check import Line
 from bfv.drivers.agent import Agent
 from bfv.edits import Edits, check_lock
 from bfv.engine import Engine, Heartbeat, InProcess
 from bfv.errors import (
-    BadConfig,
     BadRequest,
     CellDown,
     Conflict,
     Failed,
     MaybeRunning,
     NotFound,
-    Refused,
     StorageError,
 )
-from bfv.images import check as image_check
-from bfv.images import fleet, janitor, keep, overview
+from bfv.find import Finder
+from bfv.images.verbs import Images
 from bfv.job import Job
-from bfv.journal import DONE, SLOTS, Intent
+from bfv.journal import DONE, Intent
 from bfv.limits import Limits
 from bfv.migrate.run import CONVERTED
 from bfv.parts import Parts, assemble
+from bfv.turns import Turns
 from bfv.types import BootRequest, Caller, Decision, Deleted, ServerEvent, ServerInfo, VolumeRequest
-from cells import servers
-from cells.database import Database
-from cells.errors import BadCell, Exists, NotMapped
+from cells.errors import BadCell, Exists
 from cells.listing import Query
-from cells.types import BlockDevice, Server, ServerMapping
+from cells.types import BlockDevice
 from imagebackends.rbd.bindings import Bindings
-from imagebackends.rbd.pool import Cluster
 from imagebackends.types import Attachment
 
-ATTEMPTS = 3
-# Seconds: how long a volume waits for its turn, and how often it asks.
-PATIENCE, ASK = 20.0, 0.05
 Progress = Callable[[ServerInfo], None]
 
 
@@ -79,7 +68,9 @@ class Cloud:
         # Called with each event of a server that other services tell of.
         self.listeners: list[Callable[[ServerEvent], None]] = []
         self.engine = engine or InProcess(conf.engine.workers_per_cell)
-        self.engine.start(self._handle)
+        self._find = Finder(self.parts)
+        self._turns = Turns(self.parts, self.engine)
+        self.engine.start(self._turns.handle)
         self._heart = Heartbeat(self.parts.journal.beat, conf.engine.lease / 3)
         self._heart.start()
         # A Ceph that hangs is seen as soon as a database that does, and not by boots that wait for it.
@@ -89,7 +80,8 @@ class Cloud:
             self._watch.start()
         self._agent = _agent(self.parts)
         # What is written about a server, and nothing outside.
-        self.edits = Edits(self.parts, self._placed, self._run_now)
+        self.edits = Edits(self.parts, self._find.placed, self._turns.run_now)
+        self.images = Images(self.parts, self.engine, caller)
 
     def __enter__(self) -> "Cloud":
         return self
@@ -140,7 +132,7 @@ class Cloud:
         # Told before they are started: what is read afterwards would cost as much as what is done.
         told = [view.accepted(intent, ()) for intent in intents]
         for intent in intents:
-            self._start(intent, who)
+            self._turns.start(intent, who)
         return told
 
     def delete(self, server_id: str, caller: Caller | None = None) -> Deleted:
@@ -149,7 +141,7 @@ class Cloud:
         Raises NotFound, Failed, MaybeRunning, NotAllowed, CellDown.
         """
         intent = self.start_delete(server_id, caller)
-        ended = self._end_of(intent)
+        ended = self._turns.end_of(intent)
         if ended.phase == "failed":
             raise Failed(f"Server {server_id} was not deleted: {ended.outcome}")
         kept = [step.detail or "" for step in self.parts.journal.history(ended) if step.name == "kept"]
@@ -161,65 +153,17 @@ class Cloud:
         Raises NotFound, NotAllowed, CellDown, and Conflict while another verb is finished first.
         """
         who = caller or self._caller()
-        mapping = self._own(server_id, who)
-        self._reachable(mapping, who)
+        mapping = self._find.own(server_id, who)
+        self._find.reachable(mapping, who)
         try:
-            intent = self._open("delete", mapping, who, {})
+            intent = self._turns.open("delete", mapping, who, {})
         except Conflict:
             deleting = self.parts.journal.opened(server_id, "delete")
             if not deleting:
                 raise
             return deleting[0]
-        self._start(intent, who)
+        self._turns.start(intent, who)
         return intent
-
-    def warm(self, image: str, cells: Sequence[str] | None = None, caller: Caller | None = None, *,
-             tiers: Sequence[str] = ("default",), wait: bool = True,
-             progress: Callable[[fleet.Warmed], None] = lambda _: None) -> list[fleet.Warmed]:  # fmt: skip
-        """Make the cheapest source of an image exist in these cells, None: all, before its first boot; repeatable.
-
-        Returns what came of each, at once unless ``wait``. Raises NotFound, BadRequest, NotAllowed for another
-        project's image, MaybeRunning.
-        """
-        found = fleet.find(self.parts, caller or self._caller(), image)
-        places = fleet.targets(self.parts, cells, tiers)
-        if wait:
-            return fleet.over(self.parts, found, places, progress)
-        started = [fleet.start(self.parts, found, each) for each in places]
-        for _, intent in started:
-            if intent is not None:
-                self.engine.submit(intent.id, f"{intent.verb} {intent.cell}")
-        return [told for told, _ in started]
-
-    def image_map(self, images: Sequence[str] = (), caller: Caller | None = None, *,
-                  count: bool = False) -> list[overview.Line]:  # fmt: skip
-        """Return how these images, or all that the caller sees, stand in each cell. Raises NotFound, MaybeRunning.
-
-        With ``count`` the Ceph of each cell that has a ``ceph_conf`` is asked for clones and snapshots.
-        """
-        clusters = self._clusters() if count else {}
-        return overview.overview(self.parts, caller or self._caller(), images, clusters)
-
-    def image_plan(self) -> list[keep.Planned]:
-        """Return what the rules for images that are kept warm name, and what is missing. Raises NotAllowed."""
-        return keep.plan(self.parts)
-
-    def keep_images(self) -> list[fleet.Warmed]:
-        """Warm what is missing of these, and return what came of it. Raises NotAllowed, MaybeRunning."""
-        return keep.keep(self.parts)
-
-    def image_check(self, projects: Sequence[str] = ()) -> list[Line]:
-        """Return what each source of images needs of the operator, a line for each thing."""
-        return image_check.check(self.parts, self._clusters(), projects)
-
-    def image_janitor(self, *, dry_run: bool = False) -> list[janitor.Swept]:
-        """Remove what nothing needs from the pools of the cells that have a ``ceph_conf``. Raises NotAllowed."""
-        return janitor.sweep(self.parts, self._clusters(), dry_run=dry_run)
-
-    def _clusters(self) -> Mapping[str, Cluster]:
-        """Return the clusters of those cells that name one."""
-        clusters = self.parts.clusters
-        return clusters.pools().clusters if clusters.settings.ceph else {}
 
     def rebuild(self, server_id: str, image: str, caller: Caller | None = None) -> ServerInfo:
         """Start to write another image onto a server's root volume; all its data is lost.
@@ -227,12 +171,12 @@ class Cloud:
         Raises Refused, NotFound, MaybeRunning, CellDown when nothing was started.
         """
         who = caller or self._caller()
-        mapping, _, server = self._placed(server_id, who)
+        mapping, _, server = self._find.placed(server_id, who)
         check_lock(server, who)
         found = self.parts.images.find(self.parts.rights.image(who), image)
         rebuild.check(self.parts, server, found)
-        intent = self._open("rebuild", mapping, who, {"image": dataclasses.asdict(found)})
-        self._start(intent, who)
+        intent = self._turns.open("rebuild", mapping, who, {"image": dataclasses.asdict(found)})
+        self._turns.start(intent, who)
         return self.server(server_id, who)
 
     def create_image(self, server_id: str, name: str, metadata: Mapping[str, str] | None = None,
@@ -242,9 +186,9 @@ class Cloud:
         Raises Refused, NotFound, Failed, MaybeRunning, CellDown when nothing is left of it, or will be.
         """
         who = caller or self._caller()
-        mapping, _, server = self._placed(server_id, who)
+        mapping, _, server = self._find.placed(server_id, who)
         createimage.check(self.parts, server)
-        intent = self._open("createImage", mapping, who, createimage.request(server, name, metadata or {}))
+        intent = self._turns.open("createImage", mapping, who, createimage.request(server, name, metadata or {}))
         self.parts.rights.keep(intent.id, who)
         job = Job(self.parts, intent)
         try:
@@ -254,7 +198,7 @@ class Cloud:
             job.turn(str(error))
             raise
         finally:
-            self._start(intent, who)
+            self._turns.start(intent, who)
         return str(intent.request["image"]["id"])
 
     def stop(self, server_id: str, caller: Caller | None = None) -> ServerInfo:
@@ -277,23 +221,23 @@ class Cloud:
         """
         if not connector.get("host"):
             raise BadRequest("A connector names its host.")
-        mapping = self._mapping(server_id)
-        _, server = self._row(mapping)
+        mapping = self._find.mapping(server_id)
+        _, server = self._find.row(mapping)
         if server.task_state in ("rebuilding", "deleting"):
             raise Conflict(f"Server {server_id} is {server.task_state}; its volumes cannot be connected now.")
         if spawn.runs(self.parts, server) and server.host != connector["host"]:
             raise Conflict(f"Server {server_id} runs on another host, which has its volumes.")
-        self._run_now("connect", mapping, caller, {"connector": dict(connector)})
-        _, server = self._row(mapping)
+        self._turns.run_now("connect", mapping, caller, {"connector": dict(connector)})
+        _, server = self._find.row(mapping)
         return [_connection(device) for device in server.devices if device.connection_info]
 
     def disconnect(self, server_id: str, caller: Caller | None = None) -> None:
         """Have a server's host let go of its volumes, which stay reserved for the server; repeatable."""
-        mapping = self._mapping(server_id)
-        self._reachable(mapping)
-        if self.parts.driver is not None and spawn.runs(self.parts, self._row(mapping)[1]):
+        mapping = self._find.mapping(server_id)
+        self._find.reachable(mapping)
+        if self.parts.driver is not None and spawn.runs(self.parts, self._find.row(mapping)[1]):
             raise Conflict(f"Server {server_id} runs on its host and uses its volumes; delete or rebuild it.")
-        self._run_now("disconnect", mapping, caller, {})
+        self._turns.run_now("disconnect", mapping, caller, {})
 
     def attach_volume(self, server_id: str, request: VolumeRequest, caller: Caller | None = None) -> BlockDevice:
         """Give a server one more volume, wait for the end and return its device.
@@ -302,10 +246,10 @@ class Cloud:
         """
         who = caller or self._caller()
         intent, _ = self.start_attach(server_id, request, who)
-        ended = self._end_of(intent)
+        ended = self._turns.end_of(intent)
         if ended.phase != DONE:
             raise Failed(f"Volume {request.volume_id} was not attached: {ended.outcome}")
-        _, server = self._row(self._own(server_id, who))
+        _, server = self._find.row(self._find.own(server_id, who))
         return next(each for each in server.devices if each.volume_id == request.volume_id)
 
     def start_attach(
@@ -316,12 +260,12 @@ class Cloud:
         Raises Refused, NotFound, Failed, CellDown when nothing was started.
         """
         who = caller or self._caller()
-        mapping = self._own(server_id, who)
-        database, server = self._row(mapping)
+        mapping = self._find.own(server_id, who)
+        database, server = self._find.row(mapping)
         check_lock(server, who)
         disk = attach.check(self.parts, self.parts.rights.image(who), server, database.name, request)
         words = dataclasses.asdict(dataclasses.replace(request, size=disk.size))
-        intent = self._open_in_turn("attach", mapping, who, words)
+        intent = self._turns.open_in_turn("attach", mapping, who, words)
         self.parts.rights.keep(intent.id, who)
         try:
             return intent, attach.begin(self.parts, intent)
@@ -329,30 +273,30 @@ class Cloud:
             return intent, None
         finally:
             # It goes on from there; nothing is left to do where it was taken back.
-            self._start(intent, who)
+            self._turns.start(intent, who)
 
     def detach_volume(self, server_id: str, volume_id: str, caller: Caller | None = None) -> None:
         """Take a volume from a server and wait until it is free. Raises what ``start_detach`` raises, and Failed."""
         intent = self.start_detach(server_id, volume_id, caller)
-        ended = self._end_of(intent)
+        ended = self._turns.end_of(intent)
         if ended.phase != DONE:
             raise Failed(f"Volume {volume_id} was not detached: {ended.outcome}")
 
     def start_detach(self, server_id: str, volume_id: str, caller: Caller | None = None) -> Intent:
         """Start to take a volume from a server. Raises Refused, NotFound, CellDown when nothing was started."""
         who = caller or self._caller()
-        mapping = self._own(server_id, who)
-        _, server = self._row(mapping)
+        mapping = self._find.own(server_id, who)
+        _, server = self._find.row(mapping)
         check_lock(server, who)
         device = detach.check(self.parts, self.parts.rights.image(who), server, volume_id)
         words = {"device_id": device.uuid, "volume_id": volume_id}
-        intent = self._open_in_turn("detach", mapping, who, words)
-        self._start(intent, who)
+        intent = self._turns.open_in_turn("detach", mapping, who, words)
+        self._turns.start(intent, who)
         return intent
 
     def server(self, server_id: str, caller: Caller | None = None) -> ServerInfo:
         """Return a server. Raises NotFound, CellDown."""
-        return self._info(self._own(server_id, caller or self._caller()))
+        return self._find.info(self._find.own(server_id, caller or self._caller()))
 
     def servers(
         self, caller: Caller | None = None, *, limit: int = 1000, marker: str | None = None
@@ -396,11 +340,11 @@ class Cloud:
         Return False where it is only kept, until the server's cell is back. Raises NotFound, BadRequest, Conflict for
         a server that no host has, CellDown for what nobody would act on later.
         """
-        who, mapping = caller or self._caller(), self._mapping(event.server_id)
+        who, mapping = caller or self._caller(), self._find.mapping(event.server_id)
         if event.name == events.REIMAGED and event.tag and self.parts.waits.hurry(event.tag):
             return True
         try:
-            _, server = self._row(mapping)
+            _, server = self._find.row(mapping)
         except (CellDown, BadCell):
             if not events.keep(self.parts, mapping, event, who):
                 raise
@@ -454,7 +398,7 @@ class Cloud:
         that is down stays as it is until the cell is back.
         """
         opened = [each for each in self.parts.journal.opened() if each.verb != CONVERTED]
-        down = self._down({each.cell for each in opened if each.cell})
+        down = self._find.down({each.cell for each in opened if each.cell})
         left = [each for each in opened if each.cell not in down]
         taken = [intent for each in left if (intent := self.parts.journal.take(each.id)) is not None]
         for intent in taken:
@@ -474,12 +418,12 @@ class Cloud:
             # An id may have been another project's before.
             found = [intent for intent in found if intent.project_id == who.project_id]
         if not found:
-            self._own(server_id, who)
+            self._find.own(server_id, who)
         return found
 
     def history(self, server_id: str, caller: Caller | None = None) -> Sequence[tuple[Intent, list[Any]]]:
         """Return what was asked of a server, with the steps of each, oldest first."""
-        self._own(server_id, caller or self._caller())
+        self._find.own(server_id, caller or self._caller())
         return [(intent, self.parts.journal.history(intent)) for intent in self.parts.journal.of_server(server_id)]
 
     def _accepted_before(self, server_id: str, who: Caller) -> ServerInfo:
@@ -492,167 +436,13 @@ class Cloud:
         except NotFound as error:
             raise BadRequest(f"Server id {server_id} was a server's that is deleted; choose another.") from error
 
-    def _handle(self, intent_id: str) -> float | None:
-        again = dispatch.run(self.parts, intent_id)
-        self._sweep()
-        return again
-
     def _power(self, verb: str, server_id: str, caller: Caller | None, kind: str | None = None) -> ServerInfo:
         who = caller or self._caller()
-        mapping, _, server = self._placed(server_id, who)
+        mapping, _, server = self._find.placed(server_id, who)
         check_lock(server, who)
         power.check(self.parts, server, verb, kind)
-        self._start(self._open(verb, mapping, who, {"type": kind}), who)
+        self._turns.start(self._turns.open(verb, mapping, who, {"type": kind}), who)
         return self.server(server_id, who)
-
-    def _sweep(self) -> None:
-        """Start the sweeps that flows have left."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                swept = self.parts.left.get_nowait()
-                self.engine.submit(swept.id, f"{swept.verb} {swept.cell}")
-
-    def _start(self, intent: Intent, who: Caller) -> None:
-        self.parts.rights.keep(intent.id, who)
-        cell = intent.decision["cells"][0] if intent.decision else intent.cell
-        # A lane for each verb: a deletion never waits behind boots that wait for volumes.
-        self.engine.submit(intent.id, f"{intent.verb} {cell}")
-
-    def _open(self, verb: str, mapping: ServerMapping, who: Caller | None, request: Mapping[str, Any]) -> Intent:
-        """Open an intent of a verb; one that a dead worker left in its way is finished first.
-
-        Raises BadRequest while another worker is on one, Refused where nothing may be written, and what finishing it
-        raises.
-        """
-        self.parts.writable.require([mapping.cell.name] if mapping.cell else [])
-        for _ in range(ATTEMPTS):
-            try:
-                return self.parts.journal.open(
-                    verb,
-                    mapping.server_id,
-                    project_id=mapping.project_id,
-                    cell=mapping.cell.name if mapping.cell else None,
-                    request=who.asked(request) if who else request,
-                    user_id=who.user_id if who else "-",
-                    request_id=who.request_id if who else f"req-{mapping.server_id}",
-                )
-            except Exists:
-                self._finish_older(verb, mapping.server_id, who)
-        raise Conflict(f"Server {mapping.server_id} is being changed by others; try again.")
-
-    def _open_in_turn(self, verb: str, mapping: ServerMapping, who: Caller, request: Mapping[str, Any]) -> Intent:
-        """Open an intent when those on other volumes of the server are done: people attach several at once."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return self._open(verb, mapping, who, request)
-            except Conflict:
-                opened = {each.verb for each in self.parts.journal.opened(mapping.server_id)}
-                if opened - {"attach", "detach"} or time.monotonic() > deadline:
-                    raise
-            time.sleep(ASK)
-
-    def _finish_older(self, verb: str, server_id: str, who: Caller | None) -> None:
-        """Finish what is open in a verb's slot: run over a half-done one, nobody could tell what is whose."""
-        slot = SLOTS.get(verb, verb)
-        for older in self.parts.journal.opened(server_id):
-            if SLOTS.get(older.verb, older.verb) != slot:
-                continue
-            taken = self.parts.journal.take(older.id)
-            if taken is None:
-                raise Conflict(f"A {older.verb} of server {server_id} is still running; try again when it is done.")
-            with contextlib.suppress(Refused, NotFound, Failed):
-                self._run_taken(taken, who)
-
-    def _run_taken(self, intent: Intent, who: Caller | None) -> None:
-        """Run an intent that is held, in this thread; let go of it if it stays open."""
-        if who is not None:
-            self.parts.rights.keep(intent.id, who)
-        try:
-            dispatch.FLOWS[intent.verb](self.parts, intent)
-        finally:
-            self.parts.rights.forget(intent.id)
-            self.parts.journal.release(intent)
-
-    def _run_now(self, verb: str, mapping: ServerMapping, who: Caller | None, request: Mapping[str, Any]) -> None:
-        """Run a short flow in this thread."""
-        self._run_taken(self._open(verb, mapping, who, request), who)
-
-    def _end_of(self, intent: Intent) -> Intent:
-        """Wait for a flow of this process and return its intent. Raises why it stays open, if it does."""
-        timing = self.parts.timing
-        self.engine.wait(intent.id, timing.give_up + timing.delete)
-        ended = self.parts.journal.get(intent.id)
-        if ended.is_open:
-            reasons = [step for step in self.parts.journal.history(ended) if step.name == "left open"]
-            raise MaybeRunning(
-                f"The {intent.verb} of server {intent.server_id} is not done: "
-                f"{reasons[-1].detail if reasons else 'it still runs'}"
-            )
-        return ended
-
-    def _mapping(self, server_id: str) -> ServerMapping:
-        mapping = self.parts.registry.find_mapping(server_id)
-        if mapping is None:
-            raise NotFound(f"Server {server_id} could not be found.")
-        return mapping
-
-    def _own(self, server_id: str, who: Caller) -> ServerMapping:
-        mapping = self._mapping(server_id)
-        if mapping.project_id != who.project_id and "admin" not in who.roles:
-            raise NotFound(f"Server {server_id} could not be found.")
-        return mapping
-
-    def _down(self, names: Iterable[str]) -> set[str]:
-        """Return those of the cells whose databases do not answer now."""
-        found = []
-        for name in names:
-            with contextlib.suppress(BadConfig):
-                found.append(self.parts.cells.cell(name))
-        return {state.cell.name for state in self.parts.pool.look(found) if state.since is not None}
-
-    def _placed(self, server_id: str, who: Caller) -> tuple[ServerMapping, Database, Server]:
-        """Return a server of the caller's that has its row. Raises NotFound, Conflict while it is built, CellDown."""
-        mapping = self._own(server_id, who)
-        return mapping, *self._row(mapping)
-
-    def _reachable(self, mapping: ServerMapping, who: Caller | None = None) -> None:
-        """Raise CellDown now and not in the middle: nothing is begun on a server whose cell is down.
-
-        Raises Conflict for one that is locked, if ``who`` must not change it then.
-        """
-        if mapping.cell is not None:
-            server = servers.find(self.parts.cells.of(mapping.cell), mapping.server_id)
-            if server is not None and who is not None:
-                check_lock(server, who)
-
-    def _row(self, mapping: ServerMapping) -> tuple[Database, Server]:
-        if mapping.cell is None:
-            raise Conflict(f"Server {mapping.server_id} is still being built.")
-        database = self.parts.cells.of(mapping.cell)
-        try:
-            return database, servers.get(database, mapping.server_id)
-        except NotMapped as error:
-            building = self.parts.journal.opened(mapping.server_id, "boot")
-            if building:
-                raise Conflict(f"Server {mapping.server_id} is still being built.") from error
-            raise NotFound(f"Server {mapping.server_id} could not be found.") from error
-
-    def _info(self, mapping: ServerMapping) -> ServerInfo:
-        intents = self.parts.journal.of_server(mapping.server_id)
-        # What a converted server holds until purge is its way back and nothing that is left over.
-        unfinished = [each for each in intents if each.is_open and each.verb != CONVERTED]
-        left = [thing for each in unfinished for thing in self.parts.journal.objects(each)]
-        try:
-            server = servers.find(self.parts.cells.of(mapping.cell), mapping.server_id) if mapping.cell else None
-        except (CellDown, BadCell) as error:
-            return lists.unknown(self.parts, mapping, error)
-        if server is not None:
-            return view.recorded(server, mapping, intents, left)
-        for intent in intents:
-            if intent.verb == "boot" and intent.is_open:
-                return view.accepted(intent, left)
-        raise NotFound(f"Server {mapping.server_id} could not be found.")
 
 
 def _agent(parts: Parts) -> Agent | None:

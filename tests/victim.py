@@ -108,7 +108,7 @@ def main():
             cloud.tell(ServerEvent(words[0], "volume-extended", tag=words[1]))
             cloud.wait(words[0], 120)
         elif verb == "warm":
-            cloud.warm(words[0], [words[1]])
+            cloud.images.warm(words[0], [words[1]])
         elif verb == "migrate":
             migrate(cloud, *words)
         elif verb in ("unmigrate", "purge"):

@@ -13,14 +13,14 @@ from bfv.api.call import Answer, Call, Json, Route
 def index(call: Call) -> Answer:
     """Show how images stand in each cell."""
     names = [name for name in call.query.get("image", []) if name]
-    lines = call.cloud.image_map(names, call.caller)
+    lines = call.cloud.images.map(names, call.caller)
     return Answer({"image_sources": [_view(dataclasses.asdict(each)) for each in lines]})
 
 
 def warm(call: Call) -> Answer:
     """Start to warm an image in some cells, or in all."""
     asked = call.body["warm"]
-    done = call.cloud.warm(asked["image"], asked.get("cells"), call.caller, wait=False)
+    done = call.cloud.images.warm(asked["image"], asked.get("cells"), call.caller, wait=False)
     return Answer({"warm": [dataclasses.asdict(each) for each in done]})
 
 

@@ -79,7 +79,7 @@ class Service:
     def _keep(self) -> None:
         while True:
             try:
-                done = self._cloud.keep_images()
+                done = self._cloud.images.keep()
                 if done:
                     LOG.info("images kept warm: %s", ", ".join(f"{each.state} in {each.cell}" for each in done))
             except Exception as error:

@@ -42,7 +42,9 @@ def warm(cloud: Cloud, args: argparse.Namespace) -> Any:
         def tell_now(now: Warmed) -> None:
             line.update(f"image {args.image}: {now.state} in cell {now.cell}")
 
-        done = cloud.warm(args.image, args.cell, tiers=args.tier or ("default",), wait=args.wait, progress=tell_now)
+        done = cloud.images.warm(
+            args.image, args.cell, tiers=args.tier or ("default",), wait=args.wait, progress=tell_now
+        )
     return _told(done, args)
 
 
@@ -59,7 +61,7 @@ def _told(done: list[Warmed], args: argparse.Namespace) -> Any:
 
 def show_map(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Show the map."""
-    lines = cloud.image_map(args.image, count=args.count)
+    lines = cloud.images.map(args.image, count=args.count)
     if args.json:
         return lines
     return output.table(
@@ -72,7 +74,7 @@ def show_map(cloud: Cloud, args: argparse.Namespace) -> Any:
 
 def janitor(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Remove what nothing needs."""
-    done = cloud.image_janitor(dry_run=args.dry_run)
+    done = cloud.images.janitor(dry_run=args.dry_run)
     if args.json:
         return done
     if not done:
@@ -83,14 +85,14 @@ def janitor(cloud: Cloud, args: argparse.Namespace) -> Any:
 
 def check(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Prove what each source needs."""
-    return tell(cloud.image_check(args.project), args)
+    return tell(cloud.images.check(args.project), args)
 
 
 def plan(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Show what is kept warm, or do what is missing."""
     if args.now:
-        return _told(cloud.keep_images(), args)
-    found = cloud.image_plan()
+        return _told(cloud.images.keep(), args)
+    found = cloud.images.plan()
     if args.json:
         return found
     output.table(["IMAGE", "NAME", "CELL", "STATE", "SOURCE", "MIB"],

@@ -49,10 +49,10 @@ def test_one_call_meets_one_fault(site, tmp_path, make_image, kind, method, path
             rule = (images if kind == "glance" else volumes).rule(
                 method, path, fault, nth=2 if "GET" in method else 1, **({"seconds": 4.0} if fault == "late" else {})
             )
-            done = cloud.warm(image, ["cell2"])[0]
+            done = cloud.images.warm(image, ["cell2"])[0]
         _repaired(world)
         with world.cloud("admin") as cloud:
-            again = cloud.warm(image, ["cell2"])[0]
+            again = cloud.images.warm(image, ["cell2"])[0]
     assert rule.seen > 0
     assert (again.state, again.kind) == ("hit", kind), (done, again)
     one_or_none(world, site, image)
@@ -90,7 +90,7 @@ def test_a_cell_that_is_full_is_told_and_nothing_is_left(site, world, make_image
     _full(site, True)
     try:
         with world.cloud("admin") as cloud:
-            [done] = cloud.warm(image, ["cell2"])
+            [done] = cloud.images.warm(image, ["cell2"])
     finally:
         _full(site, False)
     assert (done.state, "backend" in done.why) == ("failed", True)
@@ -129,7 +129,7 @@ def test_without_rights_in_the_project_boots_go_cinders_own_way(site, world, mak
         assert book.of_image(cloud.parts.journal.database, image) == []
         remove(cloud, [server])
     with world.cloud("admin") as cloud:
-        cloud.warm(image, ["cell2"])
+        cloud.images.warm(image, ["cell2"])
     with world.cloud("noservice") as cloud:
         [server] = booted(cloud, image)
         assert root(site, server)["snapshot_id"] is None
@@ -147,8 +147,8 @@ def test_a_service_user_that_is_no_admin_warms_nothing_and_boots_as_ever(site, t
     with world.cloud() as cloud:
         [server] = booted(cloud, image)
         assert root(site, server)["snapshot_id"] is None
-        assert {each.state for each in cloud.image_map([image])} == {"unknown"}
+        assert {each.state for each in cloud.images.map([image])} == {"unknown"}
         remove(cloud, [server])
     with world.cloud("admin") as cloud:
-        [done] = cloud.warm(image, ["cell2"])
+        [done] = cloud.images.warm(image, ["cell2"])
         assert (done.state, "no admin" in done.why) == ("failed", True)

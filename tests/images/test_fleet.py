@@ -51,20 +51,20 @@ def test_copies_come_first_so_that_nothing_is_warmed_twice(make_world, site, ser
     time.sleep(1.1)
     told = []
     with world.cloud("admin") as cloud:
-        done = {each.cell: each for each in cloud.warm(image, progress=told.append)}
+        done = {each.cell: each for each in cloud.images.warm(image, progress=told.append)}
         assert {cell: (each.state, each.kind) for cell, each in done.items()} == {
             "cell1": ("hit", "glance"),
             "cell2": ("made", "glance"),
             "cell3": ("made", "cache"),
         }
         assert all(each.bytes == 1 << 20 for each in done.values())
-        states = {(each.cell, each.tier): (each.state, each.kind) for each in cloud.image_map([image])}
+        states = {(each.cell, each.tier): (each.state, each.kind) for each in cloud.images.map([image])}
         assert states["cell3", "default"] == ("warm", "cache")
-        assert [each.state for each in cloud.warm(image)] == ["hit"] * 3
+        assert [each.state for each in cloud.images.warm(image)] == ["hit"] * 3
         assert [(each.cell, each.state) for each in told].count(("cell3", "warming")) == 1
         time.sleep(1.1)
         site.call("admin", "PUT", f"{site.image_url}/v2/images/{image}/tags/new")
-        states = {(each.cell, each.tier): each.state for each in cloud.image_map([image])}
+        states = {(each.cell, each.tier): each.state for each in cloud.images.map([image])}
         assert (states["cell2", "default"], states["cell3", "default"]) == ("warm", "stale")
 
 
@@ -76,7 +76,7 @@ def test_a_boot_joins_a_warm_up_that_runs_and_asks_cinder_for_nothing_meanwhile(
         warming = threading.Thread(target=admin.warm, args=(image, ["cell3"]))
         warming.start()
         sites.until(lambda: ours(site, image))
-        [line] = [each for each in cloud.image_map([image]) if each.cell == "cell3"]
+        [line] = [each for each in cloud.images.map([image]) if each.cell == "cell3"]
         assert line.state == "warming"
         asked = bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME, availability_zone="cell3")
         cloud.boot(asked)

@@ -53,11 +53,11 @@ def test_what_is_missing_is_planned_with_its_bytes_and_warmed_once(site, tmp_pat
     kept = make_image(name=name)
     world = sites.World(site, tmp_path, sources="snapshot", keep=f"cell2/name:{name}")
     with world.cloud("admin") as cloud:
-        assert cloud.image_plan() == [keep.Planned(kept, name, "cell2", "cold", "snapshot", 4 << 20)]
-        [done] = cloud.keep_images()
+        assert cloud.images.plan() == [keep.Planned(kept, name, "cell2", "cold", "snapshot", 4 << 20)]
+        [done] = cloud.images.keep()
         assert (done.cell, done.state, done.kind) == ("cell2", "made", "snapshot")
-        assert [(each.state, each.bytes) for each in cloud.image_plan()] == [("warm", 0)]
-        assert cloud.keep_images() == []
+        assert [(each.state, each.bytes) for each in cloud.images.plan()] == [("warm", 0)]
+        assert cloud.images.keep() == []
     assert len(ours(site, kept)) == 1
 
 
@@ -83,12 +83,12 @@ def test_what_cinder_evicts_again_and_again_is_told_and_left_alone(site, tmp_pat
     world = sites.World(site, tmp_path, sources="cache", keep=f"cell2/name:{name}")
     with world.cloud("admin") as cloud:
         for _ in range(3):
-            [done] = cloud.keep_images()
+            [done] = cloud.images.keep()
             assert (done.state, done.kind) == ("made", "cache")
             forget(site, kept)
-            cloud.image_map([kept])
-        assert cloud.keep_images() == []
-        assert [each.state for each in cloud.image_plan()] == ["thrash"]
+            cloud.images.map([kept])
+        assert cloud.images.keep() == []
+        assert [each.state for each in cloud.images.plan()] == ["thrash"]
         told = [each.found for each in check.check(cloud.parts, {}) if each.state == "bad"]
         assert f"evicts image {kept} again and again" in told
 

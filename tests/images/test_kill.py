@@ -56,7 +56,7 @@ def test_warm(world, site, make_image, kind, full):
 
         one_or_none(world, site, image)
         with world.cloud("admin") as cloud:
-            [done] = cloud.warm(image, ["cell2"])
+            [done] = cloud.images.warm(image, ["cell2"])
             assert done.kind == kind, (place, number, done)
         one_or_none(world, site, image)
 

@@ -49,9 +49,9 @@ def nothing_left(site):
 def test_an_image_that_was_warmed_boots_from_the_shared_snapshot(world, site, make_image):
     image = make_image()
     with world.cloud("admin") as cloud:
-        [done] = cloud.warm(image, ["cell2"])
+        [done] = cloud.images.warm(image, ["cell2"])
         assert (done.state, done.kind, done.why) == ("made", "snapshot", "")
-        [again] = cloud.warm(image, ["cell2"])
+        [again] = cloud.images.warm(image, ["cell2"])
         assert (again.state, again.kind) == ("hit", "snapshot")
     with world.cloud("demo") as cloud:
         assert cloud.decide(request(image)).sources["cell2"] == "warm: snapshot, about 1 s"
@@ -62,7 +62,7 @@ def test_an_image_that_was_warmed_boots_from_the_shared_snapshot(world, site, ma
         assert volume["snapshot_id"] == snapshot["id"]
         assert volume["os-vol-tenant-attr:tenant_id"] == server.project_id
         assert (volume["bootable"], volume["volume_image_metadata"]["image_id"]) == ("true", image)
-        [line] = [each for each in cloud.image_map([image]) if (each.cell, each.tier) == ("cell2", "default")]
+        [line] = [each for each in cloud.images.map([image]) if (each.cell, each.tier) == ("cell2", "default")]
         assert (line.state, line.kind) == ("warm", "snapshot")
         assert line.used_at is not None
         remove(cloud, [server])
@@ -90,7 +90,7 @@ def test_a_copy_of_glances_in_the_cells_own_ceph_is_cloned(sourced, site, make_i
     image = make_image()
     world = sourced("glance,snapshot")
     with world.cloud("admin") as cloud:
-        done = {each.cell: each for each in cloud.warm(image)}
+        done = {each.cell: each for each in cloud.images.warm(image)}
         assert (done["cell1"].state, done["cell1"].kind) == ("hit", "glance")
         assert (done["cell2"].state, done["cell2"].kind) == ("made", "glance")
     assert ours(site, image) == []
@@ -106,15 +106,15 @@ def test_cinders_cache_is_filled_by_a_volume_that_is_thrown_away(sourced, site, 
     image = make_image()
     world = sourced("cache")
     with world.cloud("admin") as cloud:
-        [done] = cloud.warm(image, ["cell2"])
+        [done] = cloud.images.warm(image, ["cell2"])
         assert (done.state, done.kind, done.why) == ("made", "cache", "")
         assert [each["name"] for each in volumes(site, image)] == [f"image-{image}"]
-        [line] = [each for each in cloud.image_map([image]) if (each.cell, each.tier) == ("cell2", "default")]
+        [line] = [each for each in cloud.images.map([image]) if (each.cell, each.tier) == ("cell2", "default")]
         assert (line.state, line.kind) == ("warm", "cache")
         [gone] = volumes(site, image)
         site.call("admin", "DELETE", f"{site.volume_url}/volumes/{gone['id']}")
         site.settle(gone["id"], None)
-        [line] = [each for each in cloud.image_map([image]) if (each.cell, each.tier) == ("cell2", "default")]
+        [line] = [each for each in cloud.images.map([image]) if (each.cell, each.tier) == ("cell2", "default")]
         assert (line.state, line.kind) == ("evicted", "download")
 
 
@@ -122,12 +122,12 @@ def test_what_a_cell_cannot_do_is_told_and_the_next_source_is_made(sourced, site
     image = make_image(qcow2(4 << 20), disk_format="qcow2")
     world = sourced("glance,snapshot")
     with world.cloud("admin") as cloud:
-        [done] = cloud.warm(image, ["cell2"])
+        [done] = cloud.images.warm(image, ["cell2"])
         assert (done.state, done.kind) == ("made", "snapshot")
     world.write_config(sources="glance")
     other = make_image(qcow2(4 << 20), disk_format="qcow2")
     with world.cloud("admin") as cloud:
-        [done] = cloud.warm(other, ["cell2"])
+        [done] = cloud.images.warm(other, ["cell2"])
         assert done.state == "failed"
         assert "only raw images" in done.why
         assert cloud.parts.journal.opened() == []
@@ -157,29 +157,29 @@ def test_a_warm_source_widens_nobodys_rights(world, site, make_image):
     """Each boot asks Glance with its user's own token, whatever would serve it."""
     image = make_image(user="demo", visibility="private")
     with world.cloud("demo") as cloud:
-        [done] = cloud.warm(image, ["cell2"])
+        [done] = cloud.images.warm(image, ["cell2"])
         assert (done.state, done.kind) == ("made", "snapshot")
     with world.cloud("other") as cloud:
         for act in (
             lambda: cloud.boot(request(image)),
-            lambda: cloud.warm(image),
-            lambda: cloud.image_map([image]),
+            lambda: cloud.images.warm(image),
+            lambda: cloud.images.map([image]),
         ):
             with pytest.raises(bfv.errors.NotFound):
                 act()
-        assert image not in {each.image_id for each in cloud.image_map()}
+        assert image not in {each.image_id for each in cloud.images.map()}
     path = f"{site.image_url}/v2/images/{image}"
     assert site.call("demo", "POST", f"{path}/actions/deactivate").status_code == 204
     with world.cloud("demo") as cloud:
         with pytest.raises(bfv.errors.BadRequest, match="deactivated"):
             cloud.boot(request(image))
         with pytest.raises(bfv.errors.BadRequest, match="deactivated"):
-            cloud.warm(image)
+            cloud.images.warm(image)
     assert site.call("admin", "DELETE", path).status_code == 204
     with world.cloud("demo") as cloud, pytest.raises(bfv.errors.NotFound):
         cloud.boot(request(image))
     with world.cloud("admin") as cloud:
-        cloud.image_map()
+        cloud.images.map()
         [row] = book.of_image(cloud.parts.journal.database, image)
         assert (row.state, row.reason) == ("retired", "its image was deleted")
 
@@ -187,7 +187,7 @@ def test_a_warm_source_widens_nobodys_rights(world, site, make_image):
 def test_only_an_images_owner_or_an_admin_has_it_warmed(world, make_image):
     image = make_image()
     with world.cloud("demo") as cloud, pytest.raises(bfv.errors.NotAllowed, match="another project's"):
-        cloud.warm(image)
+        cloud.images.warm(image)
 
 
 def test_many_processes_make_one_source(world, site, make_image):

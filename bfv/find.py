@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find the server that a verb is about: its mapping, its row, what is told of it, and who may do that to it."""
+
+import contextlib
+from collections.abc import Iterable
+
+from bfv import lists, view
+from bfv.edits import check_lock
+from bfv.errors import BadConfig, CellDown, Conflict, NotFound
+from bfv.migrate.run import CONVERTED
+from bfv.parts import Parts
+from bfv.types import Caller, ServerInfo
+from cells import servers
+from cells.database import Database
+from cells.errors import BadCell, NotMapped
+from cells.types import Server, ServerMapping
+
+
+class Finder:
+    """Looks in the API database, the journal and the cells."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def mapping(self, server_id: str) -> ServerMapping:
+        """Return where a server is mapped to. Raises NotFound, CellDown."""
+        mapping = self._parts.registry.find_mapping(server_id)
+        if mapping is None:
+            raise NotFound(f"Server {server_id} could not be found.")
+        return mapping
+
+    def own(self, server_id: str, who: Caller) -> ServerMapping:
+        """Return the mapping of a server of the caller's project, for an admin of any. Raises NotFound, CellDown."""
+        mapping = self.mapping(server_id)
+        if mapping.project_id != who.project_id and "admin" not in who.roles:
+            raise NotFound(f"Server {server_id} could not be found.")
+        return mapping
+
+    def down(self, names: Iterable[str]) -> set[str]:
+        """Return those of the cells whose databases do not answer now."""
+        found = []
+        for name in names:
+            with contextlib.suppress(BadConfig):
+                found.append(self._parts.cells.cell(name))
+        return {state.cell.name for state in self._parts.pool.look(found) if state.since is not None}
+
+    def placed(self, server_id: str, who: Caller) -> tuple[ServerMapping, Database, Server]:
+        """Return a server of the caller's that has its row. Raises NotFound, Conflict while it is built, CellDown."""
+        mapping = self.own(server_id, who)
+        return mapping, *self.row(mapping)
+
+    def reachable(self, mapping: ServerMapping, who: Caller | None = None) -> None:
+        """Raise CellDown now and not in the middle: nothing is begun on a server whose cell is down.
+
+        Raises Conflict for one that is locked, if ``who`` must not change it then.
+        """
+        if mapping.cell is not None:
+            server = servers.find(self._parts.cells.of(mapping.cell), mapping.server_id)
+            if server is not None and who is not None:
+                check_lock(server, who)
+
+    def row(self, mapping: ServerMapping) -> tuple[Database, Server]:
+        """Return a server's cell and its row there. Raises NotFound, Conflict while it is built, CellDown."""
+        if mapping.cell is None:
+            raise Conflict(f"Server {mapping.server_id} is still being built.")
+        database = self._parts.cells.of(mapping.cell)
+        try:
+            return database, servers.get(database, mapping.server_id)
+        except NotMapped as error:
+            building = self._parts.journal.opened(mapping.server_id, "boot")
+            if building:
+                raise Conflict(f"Server {mapping.server_id} is still being built.") from error
+            raise NotFound(f"Server {mapping.server_id} could not be found.") from error
+
+    def info(self, mapping: ServerMapping) -> ServerInfo:
+        """Return what is told of a server, UNKNOWN while its cell is down. Raises NotFound."""
+        intents = self._parts.journal.of_server(mapping.server_id)
+        # What a converted server holds until purge is its way back and nothing that is left over.
+        unfinished = [each for each in intents if each.is_open and each.verb != CONVERTED]
+        left = [thing for each in unfinished for thing in self._parts.journal.objects(each)]
+        try:
+            server = servers.find(self._parts.cells.of(mapping.cell), mapping.server_id) if mapping.cell else None
+        except (CellDown, BadCell) as error:
+            return lists.unknown(self._parts, mapping, error)
+        if server is not None:
+            return view.recorded(server, mapping, intents, left)
+        for intent in intents:
+            if intent.verb == "boot" and intent.is_open:
+                return view.accepted(intent, left)
+        raise NotFound(f"Server {mapping.server_id} could not be found.")
