@@ -384,7 +384,7 @@ class Cloud:
     def repair(self, *, dry_run: bool = False) -> list[repair.Repaired]:
         """Finish or undo what crashes left open, with the service user's rights."""
         repaired = repair.repair(self.parts, dry_run=dry_run)
-        self._sweep()
+        self._turns.sweep()
         return repaired
 
     def strays(self) -> strays.Look:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bfv.check import Line
 from bfv.engine import Engine
+from bfv.images import check as ready
 from bfv.images import fleet, janitor, keep, overview
 from bfv.parts import Parts
 from bfv.types import Caller
@@ -54,7 +55,7 @@ class Images:
 
     def check(self, projects: Sequence[str] = ()) -> list[Line]:
         """Return what each source of images needs of the operator, a line for each thing."""
-        return image_check.check(self._parts, self._clusters(), projects)
+        return ready.check(self._parts, self._clusters(), projects)
 
     def janitor(self, *, dry_run: bool = False) -> list[janitor.Swept]:
         """Remove what nothing needs from the pools of the cells that have a ``ceph_conf``. Raises NotAllowed."""
