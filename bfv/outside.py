@@ -196,7 +196,8 @@ def _lost_attachment(job: Job, thing: Object) -> Attachment | None:
 def release(job: Job) -> list[str]:
     """Remove all that the intent has outside: attachments first, then volumes; return what had to be kept.
 
-    Goes on after a failure and raises it at the end, so that as little as possible is left.
+    Goes on after a failure and raises it at the end, so that as little as possible is left. What cinder could not
+    delete is MaybeRunning: its storage may come back, so it is asked again until it is left to `bfv repair`.
     """
     kept: list[str] = []
     trouble: StorageError | None = None
@@ -209,6 +210,8 @@ def release(job: Job) -> list[str]:
             job.gone(thing)
         except StorageError as error:
             trouble = trouble or error
+    if isinstance(trouble, Failed):
+        raise MaybeRunning(str(trouble)) from trouble
     if trouble is not None:
         raise trouble
     return kept
