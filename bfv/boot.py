@@ -52,7 +52,7 @@ def _go_on(job: Job, error: NoRoom, cell: str) -> None:
         try:
             outside.release(job)
             return
-        except (MaybeRunning, Failed) as trouble:
+        except MaybeRunning as trouble:
             error = Late(str(trouble))
     job.leave(str(error), cell=cell)
 

@@ -15,10 +15,11 @@ from bfv.errors import Failed, HasSnapshots, InUse, Late, MaybeRunning, NoRoom, 
 from bfv.job import Job
 from bfv.journal import Object
 from bfv.types import utcnow
+from imagebackends.backend import ForceDeletes
 from imagebackends.types import Attachment, Disk, DiskSpec, Target
 
 BEING_MADE = ("creating", "downloading")
-BUSY = 3
+DELETIONS = 3
 
 
 def volume(job: Job, role: str, spec: DiskSpec) -> Disk:
@@ -194,7 +195,8 @@ def _lost_attachment(job: Job, thing: Object) -> Attachment | None:
 def release(job: Job) -> list[str]:
     """Remove all that the intent has outside: attachments first, then volumes; return what had to be kept.
 
-    Goes on after a failure and raises it at the end, so that as little as possible is left.
+    Goes on after a failure and raises it at the end, so that as little as possible is left. What cinder could not
+    delete is MaybeRunning: its storage may come back, so it is asked again until it is left to `bfv repair`.
     """
     kept: list[str] = []
     trouble: StorageError | None = None
@@ -207,6 +209,8 @@ def release(job: Job) -> list[str]:
             job.gone(thing)
         except StorageError as error:
             trouble = trouble or error
+    if isinstance(trouble, Failed):
+        raise MaybeRunning(str(trouble)) from trouble
     if trouble is not None:
         raise trouble
     return kept
@@ -231,11 +235,11 @@ def remove_volume(job: Job, disk_id: str) -> None:
     """Delete a volume and wait until it is gone; one that is gone already is no error.
 
     A volume that is still being made cannot be deleted: it is waited for. One that is busy goes back to `available`
-    without a word (cinder/volume/manager.py:delete_volume): it is tried again, BUSY times in all.
-    Raises HasSnapshots, InUse, Failed, MaybeRunning.
+    without a word, and to `error_deleting` where its storage fails, which may pass (cinder/volume/manager.py:
+    delete_volume): it is tried again, DELETIONS times in all. Raises HasSnapshots, InUse, Failed, MaybeRunning.
     """
-    busy = 0
-    while busy < BUSY:
+    tries, now = 0, None
+    while tries < DELETIONS:
         job.still_ours()
         try:
             disk = own_disk(job, disk_id)
@@ -249,17 +253,24 @@ def remove_volume(job: Job, disk_id: str) -> None:
             return
         if now is None:
             return
-        if now.status == "error_deleting":
-            raise Failed(
-                f"Cinder could not delete volume {disk_id}; see cinder-volume's log, then delete the server again."
-            )
-        busy += disk.status == "deleting"
-    raise InUse(f"Volume {disk_id} is busy: cinder took its deletion back {BUSY} times; delete it when nobody uses it.")
+        tries += disk.status == "deleting"
+    if now and now.status == "error_deleting":
+        raise Failed(
+            f"Cinder could not delete volume {disk_id}; see cinder-volume's log, then delete the server again."
+        )
+    raise InUse(
+        f"Volume {disk_id} is busy: cinder took its deletion back {DELETIONS} times; delete it when nobody uses it."
+    )
 
 
 def _ask_to_delete(job: Job, disk: Disk) -> Disk:
+    backend = job.parts.backend
     try:
-        job.parts.backend.delete(job.access, disk.id)
+        if disk.status == "error_deleting" and isinstance(backend, ForceDeletes):
+            # Where the service user is no administrator this says so; an administrator's word is needed then.
+            backend.force_delete(job.watch_access, disk.id)
+        else:
+            backend.delete(job.access, disk.id)
     except InUse:
         # A request that the network doubled: the second is refused since the first is at work.
         now = own_disk(job, disk.id)

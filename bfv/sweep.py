@@ -8,7 +8,7 @@ from bfv.parts import Parts
 
 
 def run(parts: Parts, intent: Intent) -> None:
-    """Remove all that the intent has outside. Raises MaybeRunning, NotAllowed, Failed while it cannot be."""
+    """Remove all that the intent has outside. Raises MaybeRunning, NotAllowed while it cannot be."""
     job = Job(parts, intent)
     kept = outside.release(job)
     for line in kept:

@@ -26,6 +26,24 @@ _COUNTED = sa.and_(
 )
 
 
+# To put a statement together takes longer than a cell takes to answer it.
+_IN_CELL = (
+    sa.select(
+        instances.c.user_id,
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(instances.c.vcpus), 0),
+        sa.func.coalesce(sa.func.sum(instances.c.memory_mb), 0),
+    )
+    .where(instances.c.project_id == sa.bindparam("project_id"), _COUNTED)
+    .group_by(instances.c.user_id)
+)
+_CELLS_OF = (
+    sa.select(instance_mappings.c.cell_id, sa.func.max(sa.case((_LIVE, 1), else_=0)))
+    .where(instance_mappings.c.project_id == sa.bindparam("project_id"), instance_mappings.c.cell_id.is_not(None))
+    .group_by(instance_mappings.c.cell_id)
+)
+
+
 @dataclass(frozen=True)
 class Usage:
     """Servers, their vcpus, and their memory in MiB; named as nova's limits are."""
@@ -57,16 +75,9 @@ def merged(parts: Iterable[ByUser]) -> dict[str, Usage]:
 
 def in_cell(cell: Database, project_id: str, without: Collection[str] = ()) -> dict[str, Usage]:
     """Return what each user of a project has in one cell, but for these servers; one statement. Raises CellDown."""
-    query = sa.select(
-        instances.c.user_id,
-        sa.func.count(),
-        sa.func.coalesce(sa.func.sum(instances.c.vcpus), 0),
-        sa.func.coalesce(sa.func.sum(instances.c.memory_mb), 0),
-    ).where(instances.c.project_id == project_id, _COUNTED)
-    if without:
-        query = query.where(instances.c.uuid.not_in(without))
+    query = _IN_CELL.where(instances.c.uuid.not_in(without)) if without else _IN_CELL
     with cell.reader() as conn:
-        rows = conn.execute(query.group_by(instances.c.user_id))
+        rows = conn.execute(query, {"project_id": project_id})
         return {user or "": Usage(number, int(cores), int(ram)) for user, number, cores, ram in rows}
 
 
@@ -97,12 +108,8 @@ def cells_of(api: Database, project_id: str) -> dict[int, bool]:
     ``nova/objects/cell_mapping.py:CellMappingList.get_by_project_id`` takes all of them: a server whose delete failed
     is there, too. Raises CellDown.
     """
-    live = sa.func.max(sa.case((_LIVE, 1), else_=0))
-    query = sa.select(instance_mappings.c.cell_id, live).where(
-        instance_mappings.c.project_id == project_id, instance_mappings.c.cell_id.is_not(None)
-    )
     with api.reader() as conn:
-        return {cell: bool(any_live) for cell, any_live in conn.execute(query.group_by(instance_mappings.c.cell_id))}
+        return {cell: bool(any_live) for cell, any_live in conn.execute(_CELLS_OF, {"project_id": project_id})}
 
 
 def servers_in(cell: Database, project_id: str) -> set[str]:

@@ -6,11 +6,11 @@ from typing import Any
 from keystoneauth1.session import Session
 from stevedore import ExtensionManager
 
-from imagebackends.backend import Adopts, Backend, Reimages, Snapshots
+from imagebackends.backend import Adopts, Backend, ForceDeletes, Reimages, Snapshots
 from imagebackends.errors import BadRequest
 from imagebackends.http import Settings, make_session
 
-__all__ = ["Adopts", "Backend", "Reimages", "Settings", "Snapshots", "load"]
+__all__ = ["Adopts", "Backend", "ForceDeletes", "Reimages", "Settings", "Snapshots", "load"]
 
 _NAMESPACE = "imagebackends"
 

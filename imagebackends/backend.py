@@ -88,6 +88,14 @@ class Backend(abc.ABC):
         """
 
 
+class ForceDeletes(abc.ABC):
+    """A backend that deletes a disk again whose deletion failed (``error_deleting``) only for an administrator."""
+
+    @abc.abstractmethod
+    def force_delete(self, access: Access, disk_id: str) -> None:
+        """Ask for a disk to be removed whatever its status. Raises NotFound, NotAllowed, MaybeRunning."""
+
+
 class Reimages(abc.ABC):
     """A backend that can write another image onto a reserved disk."""
 

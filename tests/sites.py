@@ -135,6 +135,15 @@ class Site:
         finally:
             self._storage(cell, "up")
 
+    @contextlib.contextmanager
+    def failing(self, cell):
+        """Have all fail that a cell's storage of the mocked cloud is asked for, for as long as the block lasts."""
+        self._storage(cell, "down")
+        try:
+            yield
+        finally:
+            self._storage(cell, "up")
+
     def _storage(self, cell, state):
         if self.control_url:
             answer = requests.put(f"{self.control_url}/cells/{cell}", json={"storage": state}, timeout=10)

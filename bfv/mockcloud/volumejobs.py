@@ -191,6 +191,9 @@ def delete(cloud: "Cloud", volume: Volume) -> None:
     cloud.cache = [entry for entry in cloud.cache if entry.volume_id != volume.id]
 
     def act() -> None:
+        if cell is not None and cell.storage == "down":
+            cloud.touch(volume, status="error_deleting")
+            return
         for snapshot in cloud.snapshots_of(volume.id):
             del cloud.snapshots[snapshot.id]
             if cell is not None:

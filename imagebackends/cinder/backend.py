@@ -7,7 +7,7 @@ from typing import Any
 
 from keystoneauth1.session import Session
 
-from imagebackends.backend import Backend, Reimages, Snapshots
+from imagebackends.backend import Backend, ForceDeletes, Reimages, Snapshots
 from imagebackends.cinder.adopts import MARKER, CinderAdopts
 from imagebackends.cinder.client import REIMAGE, TIME_FILTER, Clients, attachment, disk
 from imagebackends.errors import BadRequest, HasSnapshots, InUse, NotAllowed, NotFound, Unsupported
@@ -18,7 +18,7 @@ UNMADE = frozenset(("creating", "downloading", "error"))
 BOUND = frozenset(("reserved", "attaching", "in-use", "detaching"))
 
 
-class CinderBackend(CinderAdopts, Backend, Reimages, Snapshots):
+class CinderBackend(CinderAdopts, Backend, ForceDeletes, Reimages, Snapshots):
     """Volumes and attachments of one cinder, with anybody's ``Access``."""
 
     def __init__(self, settings: Settings, session: Session | None = None) -> None:
@@ -90,6 +90,11 @@ class CinderBackend(CinderAdopts, Backend, Reimages, Snapshots):
                     request_id=error.request_id,
                 ) from error
             raise InUse(str(error), request_id=error.request_id) from error
+
+    def force_delete(self, access: Access, disk_id: str) -> None:
+        """Send os-force_delete; a plain DELETE of ``error_deleting`` is a 400 (cinder/volume/api.py:API.delete)."""
+        with told(f"force volume {disk_id} to be deleted", access):
+            self.clients.writes(access).volumes.force_delete(disk_id)
 
     def attach(self, access: Access, disk_id: str, server_id: str) -> Attachment:
         """Send POST /attachments without a connector: the volume is reserved."""

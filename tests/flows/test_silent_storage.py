@@ -6,6 +6,7 @@ import json
 import random
 
 import pytest
+import requests
 
 import bfv
 from tests import sites
@@ -75,6 +76,31 @@ def test_where_no_other_cell_fits_the_server_is_in_error_and_the_straggler_is_na
         sites.until(lambda: not cloud.parts.journal.opened())
         assert cloud.server(request.server_id).left_outside == ()
         cloud.delete(request.server_id)
+
+
+def deletions(site, volume_id):
+    """Return how often the mocked Cinder was asked to delete a volume, and how often with force."""
+    calls = requests.get(f"{site.control_url}/calls", timeout=10).json()["calls"]
+    mine = [call for call in calls if f"/volumes/{volume_id}" in call["path"]]
+    plain = sum(call["method"] == "DELETE" for call in mine)
+    return plain, sum("os-force_delete" in (call["body"] or {}) for call in mine)
+
+
+@pytest.mark.parametrize("site", ["mock"], indirect=True)
+def test_a_deletion_that_the_storage_fails_is_asked_for_again_and_then_stays_open(world, site, raw_image):
+    before = site.ours()
+    with world.cloud() as cloud:
+        request = wanted(raw_image, availability_zone="cell1")
+        cloud.boot(request)
+        server = cloud.wait(request.server_id, 60)
+        [volume] = [device.volume_id for device in server.devices if device.volume_id]
+        with site.failing("cell1"):
+            with pytest.raises(bfv.errors.StorageError, match=f"could not delete volume {volume}"):
+                cloud.delete(server.id)
+            assert deletions(site, volume) == (1, 2)
+            assert site.volumes()[volume]["status"] == "error_deleting"
+        cloud.delete(server.id)
+    assert site.ours() == before
 
 
 @pytest.mark.timeout(900)
