@@ -17,7 +17,7 @@ from bfv.migrate.look import Selection
 from bfv.migrate.plan import GIB, WAYS, Plan
 from bfv.migrate.wave import Done, Running, Wave, Window
 
-BEGUN = ("converted", "failed", "unfinished")
+TROUBLE = ("failed", "not up", "unfinished")
 
 
 def add(verbs: Any) -> None:
@@ -128,7 +128,7 @@ def run(cloud: Cloud, args: argparse.Namespace) -> Any:
         running = Running(parts, how, tell)
         with _stopping(running):
             done = running.run(found)
-    args.failed = any(each.state in ("failed", "unfinished") for each in done) or running.why_stopped is not None
+    args.failed = any(each.state in TROUBLE for each in done) or running.why_stopped is not None
     converted = [each.server_id for each in done if each.state == "converted"]
     args.failed |= bool(wave.settle(parts, converted, _told))
     if args.json:
@@ -155,9 +155,9 @@ def _progress(total: int, quiet: bool) -> Iterator[Callable[[Done], None]]:
         task = shown.add_task("converted", total=total)
 
         def tell(row: Done) -> None:
-            if row.state in BEGUN:
+            if row.state in ("converted", *TROUBLE):
                 shown.advance(task)
-            if row.state in ("failed", "unfinished"):
+            if row.state in TROUBLE:
                 output.err.print(f"server {row.server_id} ({row.name}): {row.state}: {row.reason}", markup=False)
 
         yield tell

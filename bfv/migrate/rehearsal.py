@@ -45,10 +45,10 @@ def run(parts: Parts, intent: Intent) -> None:
     move = Move(job)
     if intent.phase != UNWINDING:
         why = "another worker began it" if job.passed("there") else _there(move)
-        job.turn(why or DONE)
+        if why is not None:
+            job.turn(why)
     _clean(move)
-    outcome = job.intent.outcome
-    job.close(DONE if outcome == DONE else FAILED)
+    job.close(FAILED if job.intent.phase == UNWINDING else DONE)
 
 
 def _there(move: Move) -> str | None:

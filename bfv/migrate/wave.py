@@ -55,7 +55,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of one server: converted, failed, unfinished, refused or not begun, and why."""
+    """What became of one server: converted, failed, not up (converted), unfinished, refused, not begun; and why."""
 
     server_id: str
     name: str
@@ -85,6 +85,8 @@ class Running:
         self._parts, self._wave, self._tell = parts, wave, tell
         self._stop = threading.Event()
         self._proven: set[str | None] = set()
+        self._barred: dict[str | None, str] = {}
+        self._kept_off: list[Done] = []
         self._causes: Counter[str] = Counter()
         self.why_stopped: str | None = None
 
@@ -115,12 +117,16 @@ class Running:
                 ended = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED).done
                 done.extend(self._heard(each.result(), running.pop(each)) for each in ended)
         done += [self._row(each, "not begun", self.why_stopped) for each in left]
-        return done
+        return done + self._kept_off
 
     def _begin(self, threads: ThreadPoolExecutor, left: list[Plan], running: dict[Future[Done], Plan]) -> None:
         """Begin as many as may run; a host's first server alone, until it is up again."""
         busy = {each.host for each in running.values()}
         for each in list(left):
+            if each.host in self._barred:
+                left.remove(each)
+                self._kept_off.append(self._row(each, "not begun", self._barred[each.host]))
+                continue
             if self._stop.is_set() or len(running) >= self._wave.workers or not self._is_open():
                 return
             if each.host in self._proven or each.host not in busy:
@@ -135,7 +141,9 @@ class Running:
         self._tell(row)
         if row.state == "converted":
             self._proven.add(plan.host)
-        elif row.reason:
+        elif row.state == "not up" and plan.host not in self._proven:
+            self._barred[plan.host] = f"The first server of host {plan.host} did not come up: {row.reason}"
+        if row.state != "converted" and row.reason:
             cause = PARTICULAR.sub("?", row.reason)
             self._causes[cause] += 1
             if self._causes[cause] >= self._wave.failure_budget:
@@ -149,6 +157,8 @@ class Running:
         except (StorageError, CellsError) as error:
             return self._row(plan, "failed", str(error), time.monotonic() - began)
         state = "unfinished" if after.is_open else "converted" if after.phase == DONE else "failed"
+        if state == "failed" and self._parts.journal.opened(plan.server_id, CONVERTED):
+            state = "not up"
         reason = None if state == "converted" else after.outcome or why_open(self._parts, after)
         return self._row(plan, state, reason, time.monotonic() - began)
 

@@ -21,6 +21,8 @@ from tests import sites
 
 CEPH = "ceph_conf = {conf}\nceph_user = cinder\nnova_pool = {pool}\n"
 NAMES = itertools.count()
+# What is looked at of a disk: the image, what a server wrote of its own behind it, and what its guest writes there.
+LENGTH, OWN, WRITTEN = 9 << 20, 8 << 20, (8 << 20) + (1 << 19)
 
 
 class Ground:
@@ -108,7 +110,7 @@ class Cloud(sites.World):
         if parent:
             self.pool.clone(SnapshotName("images", parent, "snap"), name)
             self.pool.resize(name, size or 1 << 30)
-            self.pool.patch(name, [(8 << 20, b"own" * 1000)])
+            self.pool.patch(name, [(OWN, b"own" * 1000)])
         else:
             self.pool.create(name, size or 1 << 30)
             self.pool.fill(name, list(data))
@@ -157,7 +159,7 @@ class Cloud(sites.World):
         with self.cloud("bfv") as cloud:
             database = cloud.parts.cells.named("cell1")
             servers.update(database, key, vm_state="active", power_state=1)
-            self.new.patch(f"volume-{root.volume_id}", [(5, data), (20 << 20, data)])
+            self.new.patch(f"volume-{root.volume_id}", [(5, data), (WRITTEN, data)])
             servers.update(database, key, vm_state="stopped", power_state=4)
             # Nova's clock goes on; these databases keep whole seconds.
             with database.writer() as conn:

@@ -37,14 +37,14 @@ def test_a_server_that_runs_is_left_alone(cloud, image_id):
 
 def test_what_cinder_fails_to_manage_after_its_202_is_disowned_and_never_deleted(cloud, image_id):
     key = cloud.server(image_id, parent=image_id)
-    rows, before = cloud.rows(key), cloud.pool.read(f"{key}_disk", 0, 9 << 20)
+    rows, before = cloud.rows(key), cloud.pool.read(f"{key}_disk", 0, disks.LENGTH)
 
     [done] = cloud.migrate("run", "--server", key, "--tier", "wrong", "--no-rehearsal", expect=1)
 
     assert done["state"] == "failed"
     assert "its type (cell2) must lead to" in done["reason"].lower()
     is_untouched(cloud, key, rows)
-    assert cloud.pool.read(f"{key}_disk", 0, 9 << 20) == before
+    assert cloud.pool.read(f"{key}_disk", 0, disks.LENGTH) == before
     assert (cloud.state(key), cloud.opened()) == (["failed"], [])
 
 
@@ -169,6 +169,26 @@ def driven(cloud, ground, tmp_path):
     made = disks.Cloud(ground, home, cloud.way, more=more)
     yield made
     made.clean()
+
+
+def test_a_host_whose_first_server_does_not_come_up_gets_no_second(driven, image_id):
+    where = {"host": "cell1-host1", "node": "cell1-host1"}
+    keys = [driven.server(image_id, vm_state="active", power_state=1, **where) for _ in range(3)]
+    with driven.cloud("bfv") as cloud:
+        for key in keys:
+            guest = guest_of(servers.get(cloud.parts.cells.named("cell1"), key))
+            cloud.parts.driver.plug("cell1-host1", guest)
+            cloud.parts.driver.spawn("cell1-host1", guest)
+    driven.config.write_text(driven.config.read_text() + "fails = start:failed\n")
+
+    done = driven.migrate("run", "--host", "cell1-host1", "--no-rehearsal", "--stop-and-start", expect=1)
+
+    assert [each["state"] for each in done] == ["not up", "not begun", "not begun"]
+    assert all("host cell1-host1 did not come up" in each["reason"] for each in done[1:])
+    assert [driven.root(each["server_id"]).destination_type for each in done] == ["volume", "local", "local"]
+    driven.config.write_text(driven.config.read_text().replace("fails = start:failed\n", ""))
+    driven.migrate("undo", done[0]["server_id"])
+    assert driven.root(done[0]["server_id"]).destination_type == "local"
 
 
 def test_a_driver_stops_and_starts_its_guest_around_it(driven, image_id):

@@ -13,10 +13,10 @@ import pytest
 
 from imagebackends.rbd.types import Id
 from tests import sites
+from tests.migrate.disks import LENGTH
 
 SEED = int(os.environ.get("BFV_SEED", "1"))
 HOW_MUCH = [pytest.param(4, id="sample"), pytest.param(0, id="all", marks=pytest.mark.full)]
-LENGTH = 9 << 20
 
 
 def said(cloud, verb, key):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of a conversion: planned, run, told, undone or purged; by each way, from words to bytes."""
 
+from tests.migrate.disks import LENGTH, WRITTEN
+
 
 def gone(cloud, key, volume):
     """Return whether nothing of a server and its volume is in either pool."""
@@ -9,7 +11,7 @@ def gone(cloud, key, volume):
 
 def test_a_server_goes_and_comes_back_bit_for_bit(cloud, image_id):
     key = cloud.server(image_id, parent=image_id)
-    rows, bytes_before = cloud.rows(key), cloud.pool.read(f"{key}_disk", 0, 17 << 20)
+    rows, bytes_before = cloud.rows(key), cloud.pool.read(f"{key}_disk", 0, LENGTH)
     image = cloud.pool.look(f"{key}_disk")
 
     [plan] = cloud.migrate("plan", "--server", key, *cloud.choice)
@@ -23,7 +25,7 @@ def test_a_server_goes_and_comes_back_bit_for_bit(cloud, image_id):
     assert (volume["status"], volume["size"], volume["bootable"]) == ("in-use", 1, "true")
     assert volume["os-vol-tenant-attr:tenant_id"] == cloud.project
     assert volume["volume_image_metadata"]["image_id"] == image_id
-    assert cloud.new.read(f"volume-{root.volume_id}", 0, 17 << 20) == bytes_before
+    assert cloud.new.read(f"volume-{root.volume_id}", 0, LENGTH) == bytes_before
     assert cloud.pool.find(f"{key}_disk") is None
     with cloud.cloud() as own:
         assert own.server(key).left_outside == ()
@@ -35,7 +37,7 @@ def test_a_server_goes_and_comes_back_bit_for_bit(cloud, image_id):
     assert cloud.rows(key) == rows
     back = cloud.pool.look(f"{key}_disk")
     assert (back.id, back.size, back.parent, back.snapshots) == (image.id, image.size, image.parent, image.snapshots)
-    assert cloud.pool.read(f"{key}_disk", 0, 17 << 20) == bytes_before
+    assert cloud.pool.read(f"{key}_disk", 0, LENGTH) == bytes_before
     assert root.volume_id not in cloud.site.volumes()
     assert cloud.opened() == []
     assert [each["state"] for each in cloud.migrate("status", key)] == ["undone"]
@@ -43,29 +45,29 @@ def test_a_server_goes_and_comes_back_bit_for_bit(cloud, image_id):
 
 def test_what_a_guest_wrote_comes_back_with_its_disk(cloud, image_id):
     key = cloud.server(image_id, parent=image_id)
-    before = cloud.pool.read(f"{key}_disk", 0, 21 << 20)
+    before = cloud.pool.read(f"{key}_disk", 0, LENGTH)
     cloud.convert(key)
     cloud.ran(key)
 
     cloud.migrate("undo", key)
 
     assert cloud.root(key).destination_type == "local"
-    now = cloud.pool.read(f"{key}_disk", 0, 21 << 20)
-    assert (now[5:10], now[20 << 20 : (20 << 20) + 5]) == (b"guest", b"guest")
-    assert (now[:5], now[10 : 20 << 20]) == (before[:5], before[10 : 20 << 20])
+    now = cloud.pool.read(f"{key}_disk", 0, LENGTH)
+    assert (now[5:10], now[WRITTEN : WRITTEN + 5]) == (b"guest", b"guest")
+    assert (now[:5], now[10:WRITTEN], now[WRITTEN + 5 :]) == (before[:5], before[10:WRITTEN], before[WRITTEN + 5 :])
     assert cloud.opened() == []
 
 
 def test_purge_ends_it_and_says_what_is_left(cloud, image_id):
     key = cloud.server(image_id, parent=image_id)
-    before = cloud.pool.read(f"{key}_disk", 0, 21 << 20)
+    before = cloud.pool.read(f"{key}_disk", 0, LENGTH)
     others = {name: cloud.pool.names() for name in [key]}[key]
     cloud.convert(key)
     volume = f"volume-{cloud.root(key).volume_id}"
 
     cloud.migrate("purge", key)
 
-    assert cloud.new.read(volume, 0, 21 << 20) == before
+    assert cloud.new.read(volume, 0, LENGTH) == before
     image = cloud.new.look(volume)
     assert (image.snapshots, "migrating" in image.features) == ((), False)
     assert [each for each in cloud.pool.names() if key in each] == []

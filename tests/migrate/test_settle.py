@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from tests.migrate import disks
+from tests.migrate.disks import LENGTH
 from tests.migrate.test_life import gone
 
 ILL = "\n[migrate]\nhealth_timeout = 0\n"
@@ -60,7 +61,7 @@ def test_nothing_is_copied_into_a_cluster_that_is_ill(make, health, image_id):
 def test_an_old_disk_whose_bytes_are_not_the_volumes_is_kept(make, health, image_id):
     cloud = make("clone")
     key = cloud.server(image_id, parent=image_id)
-    before = cloud.pool.read(f"{key}_disk", 0, 9 << 20)
+    before = cloud.pool.read(f"{key}_disk", 0, LENGTH)
     health("HEALTH_ERR")
     cloud.migrate("run", "--server", key, "--no-rehearsal", *cloud.choice, expect=1)
     health("HEALTH_OK")
@@ -73,7 +74,7 @@ def test_an_old_disk_whose_bytes_are_not_the_volumes_is_kept(make, health, image
     [said] = cloud.migrate("purge", key, expect=1)
 
     assert "not those of the old disk" in said["why"]
-    assert cloud.pool.read(f"bfv-aside-{key}_disk", 0, 9 << 20) == before
+    assert cloud.pool.read(f"bfv-aside-{key}_disk", 0, LENGTH) == before
     cloud.deleted_by_nova(key)
     cloud.run("repair", user="bfv")
     assert gone(cloud, key, volume)
