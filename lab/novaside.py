@@ -177,7 +177,7 @@ def make_migration(server, cell, kind, status):
         instance = objects.Instance.get_by_uuid(cctx, server)
         made = objects.Migration(
             cctx, instance_uuid=server, migration_type=kind, status=status, source_compute="h", dest_compute="h2",
-            source_node="n", dest_node="n2", old_instance_type_id=1, new_instance_type_id=1,
+            old_instance_type_id=1, new_instance_type_id=1,
         )  # fmt: skip
         made.create()
         instance.migration_context = objects.MigrationContext(
