@@ -19,21 +19,24 @@ BY_EACH_WAY = ("test_a_server_goes_and_comes_back_bit_for_bit",)
 
 def pytest_collection_modifyitems(config, items):
     """Leave out of the short run what it samples: every boundary, and most ways of most tests."""
-    chosen = config.getoption("markexpr").replace("not full", "")
-    if "full" in chosen:
+    expression = config.getoption("markexpr")
+    if "full" in expression.replace("not full", ""):
         return
-    left_out = [item for item in items if item.path.parent.name == "migrate" and _is_left_out(item)]
+    # `make lab-test-full` says no word of full, and takes all of the lab's.
+    whole_lab = "not full" not in expression
+    left_out = [item for item in items if item.path.parent.name == "migrate" and _is_left_out(item, whole_lab)]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
 
 
-def _is_left_out(item):
+def _is_left_out(item, whole_lab):
     params = getattr(item, "callspec", None)
-    if params and params.params.get("most") == 0:
-        # All of it runs on the lab by `make lab-test-full`.
-        return "mock" in params.id
     if params is None or "cloud" not in params.params:
         return False
+    if "lab" in params.id and (whole_lab or item.path.stem == "test_events"):
+        return not whole_lab
+    if params.params.get("most") == 0:
+        return True
     sampled = random.Random(f"{SEED} {item.originalname}").choice(WAYS)
     return (
         item.path.stem != "test_events" and item.originalname not in BY_EACH_WAY and params.params["cloud"] != sampled

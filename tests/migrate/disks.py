@@ -9,6 +9,7 @@ import uuid
 import sqlalchemy as sa
 
 from bfv import mockcloud
+from bfv.migrate.ways.aside import ASIDE, PROOF
 from bfv.mockcloud.librbd import Bindings
 from cells import encode, servers
 from cells.types import BlockDevice, Flavor, Server
@@ -187,15 +188,23 @@ class Cloud(sites.World):
         for each in mine.values():
             headers = {"X-Service-Token": site.auth("bfv").get_token(sites._session())}
             site.call("bfv", "DELETE", f"{site.volume_url}/attachments/{each['id']}", headers=headers)
-        for cell, pool in itertools.product(self.ground.confs, ("volumes", "vms")):
-            self._clean_pool(self.ground.pool(pool, cell))
+        pools = [self.ground.pool(*each) for each in itertools.product(("volumes", "vms"), self.ground.confs)]
+        for pool in pools[:2]:
+            self._clean_pool(pool)
         for key, each in site.volumes().items():
             if (each["name"] or "").startswith(sites.NAME):
+                for pool in pools[:2]:
+                    image = pool.find(f"volume-{key}")
+                    # Else cinder moves it to the trash, and it stays its parent's child.
+                    if image and PROOF in [one.name for one in image.snapshots]:
+                        pool.drop_snapshot(image.name, PROOF)
                 site.call("admin", "DELETE", f"{site.volume_url}/volumes/{key}")
                 site.settle(key, None)
+        for pool in pools[2:]:
+            self._clean_pool(pool)
 
     def _clean_pool(self, pool):
-        wanted = {f"{key}_disk" for key in self.made}
+        wanted = {f"{prefix}{key}_disk" for key in self.made for prefix in ("", ASIDE)}
         for name in pool.names():
             if name in wanted or name.startswith(("volume-", "bfv-rehearsal")):
                 image = pool.find(name)
