@@ -71,14 +71,14 @@ def test_a_storage_that_is_silent_in_the_middle_holds_up_no_boot_and_the_warm_up
     with patient.cloud("admin") as admin, patient.cloud() as cloud:
         admin.parts.places.places()
         with site.silent("cell2"):
-            [done] = admin.warm(image, ["cell2"])
+            [done] = admin.images.warm(image, ["cell2"])
             assert (done.state, "repair" in done.why) == ("warming", True)
             asked = bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME)
             cloud.boot(asked)
             server = cloud.wait(asked.server_id, 120)
             assert (server.cell, server.task_state) == ("cell1", "spawning")
         _repaired(patient)
-        [done] = admin.warm(image, ["cell2"])
+        [done] = admin.images.warm(image, ["cell2"])
         assert (done.state, done.kind) == ("hit", "snapshot")
         remove(cloud, [server])
     one_or_none(patient, site, image)

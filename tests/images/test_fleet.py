@@ -73,7 +73,7 @@ def test_a_boot_joins_a_warm_up_that_runs_and_asks_cinder_for_nothing_meanwhile(
     image = site.upload(b"x" * (1 << 20))
     server.cloud.pace.set({"downloading": {"seconds": 2}})
     with world.cloud("admin") as admin, world.cloud() as cloud:
-        warming = threading.Thread(target=admin.warm, args=(image, ["cell3"]))
+        warming = threading.Thread(target=admin.images.warm, args=(image, ["cell3"]))
         warming.start()
         sites.until(lambda: ours(site, image))
         [line] = [each for each in cloud.images.map([image]) if each.cell == "cell3"]
