@@ -54,7 +54,7 @@ check: venv ## lint, format, types, generated documents; says only what is wrong
 	@$(DOCS) --check
 
 test: venv ## all tests that need no service
-	$(PYTEST) -m "not lab" --numprocesses 4
+	$(PYTEST) -m "not lab" --numprocesses 4 --dist worksteal
 
 demo: venv ## the main job on a mocked cloud in one process
 	$(BIN)/bfv demo

@@ -63,14 +63,12 @@ class Cloud:
 
     def __init__(self, conf: cfg.ConfigOpts, caller: Callable[[], Caller], engine: Engine | None = None,
                  bindings: Bindings | None = None) -> None:  # fmt: skip
-        self.parts: Parts = assemble(conf, bindings)
         self._caller = caller
         # Called with each event of a server that other services tell of.
         self.listeners: list[Callable[[ServerEvent], None]] = []
         self.engine = engine or InProcess(conf.engine.workers_per_cell)
-        self._find = Finder(self.parts)
-        self._turns = Turns(self.parts, self.engine)
-        self.engine.start(self._turns.handle)
+        self.use(assemble(conf, bindings))
+        self.engine.start(lambda intent_id: self._turns.handle(intent_id))
         self._heart = Heartbeat(self.parts.journal.beat, conf.engine.lease / 3)
         self._heart.start()
         # A Ceph that hangs is seen as soon as a database that does, and not by boots that wait for it.
@@ -79,9 +77,14 @@ class Cloud:
         if self.parts.clusters.settings.ceph:
             self._watch.start()
         self._agent = _agent(self.parts)
+
+    def use(self, parts: Parts) -> None:
+        """Work with these parts from now on, for example with another driver or another image backend."""
+        self.parts = parts
+        self._find, self._turns = Finder(parts), Turns(parts, self.engine)
         # What is written about a server, and nothing outside.
-        self.edits = Edits(self.parts, self._find.placed, self._turns.run_now)
-        self.images = Images(self.parts, self.engine, caller)
+        self.edits = Edits(parts, self._find.placed, self._turns.run_now)
+        self.images = Images(parts, self.engine, self._caller)
 
     def __enter__(self) -> "Cloud":
         return self

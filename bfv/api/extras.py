@@ -29,7 +29,7 @@ def decision(call: Call) -> Answer:
     told = info.decision.to_dict()
     if not call.is_admin:
         # Names of cells and hosts, and what is wrong with them, are the operator's.
-        for name in ("cells", "cell_why", "hosts", "zones", "why_not"):
+        for name in ("cells", "cell_why", "hosts", "zones", "why_not", "sources"):
             del told[name]
     return Answer({"decision": {"server_id": info.id, **told}})
 

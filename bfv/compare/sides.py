@@ -49,7 +49,7 @@ class Side:
     def take_snapshot(self, access: Access, disk_id: str, name: str) -> str:
         """Make a snapshot, wait until it can be used and return its id."""
         if isinstance(self.backend, RbdBackend):
-            return self.backend.take_snapshot(access, disk_id, name).id
+            return self.backend.make_snapshot(access, disk_id, name).id
         assert isinstance(self.backend, CinderBackend), "there are two"
         with told(f"make a snapshot of volume {disk_id}", access):
             made = self.backend.clients.writes(access).volume_snapshots.create(disk_id, name=name).id
@@ -69,7 +69,7 @@ class Side:
         """Remove a snapshot, and wait until it is gone; one that is gone already is no error."""
         with contextlib.suppress(NotFound):
             if isinstance(self.backend, RbdBackend):
-                self.backend.drop_snapshot(access, snapshot_id)
+                self.backend.remove_snapshot(access, snapshot_id)
                 return
             assert isinstance(self.backend, CinderBackend), "there are two"
             with told(f"delete snapshot {snapshot_id}", access):

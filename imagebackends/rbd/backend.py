@@ -265,7 +265,7 @@ class RbdBackend(Backend, Snapshots):
         size = _snapshot(image, key).size
         return Snapshot(snapshot_id, key.disk, -(-size // GIB), "available", disks.project(image))
 
-    def take_snapshot(self, access: Access, disk_id: str, name: str) -> Snapshot:
+    def make_snapshot(self, access: Access, disk_id: str, name: str) -> Snapshot:
         """Make a snapshot of a disk, as its bytes are in Ceph: a guest must have written them. Raises Exists."""
         key = self.pools.key(disk_id)
         own = self.pools.own(access, key)
@@ -281,7 +281,7 @@ class RbdBackend(Backend, Snapshots):
             str(Key(key.cell, key.image, "s", str(each.id))) for each in held if each.name == name and not each.trashed
         ]
 
-    def drop_snapshot(self, access: Access, snapshot_id: str) -> None:
+    def remove_snapshot(self, access: Access, snapshot_id: str) -> None:
         """Remove a snapshot; disks that were made of it keep their bytes. Raises NotFound."""
         key = self.pools.key(snapshot_id, "s")
         own = self.pools.own(access, key)

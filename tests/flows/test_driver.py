@@ -335,7 +335,7 @@ def test_a_host_is_told_the_networks_and_the_password_that_were_asked_for(world,
     networks = [{"uuid": "11111111-2222-4333-8444-555555555555", "fixed_ip": "10.0.0.9"}]
     with world.cloud() as cloud:
         driver = Noting(cloud.parts.conf)
-        cloud.parts = dataclasses.replace(cloud.parts, driver=driver)
+        cloud.use(dataclasses.replace(cloud.parts, driver=driver))
         server = boot(cloud, raw_image, networks=networks, security_groups=("strict",), admin_pass="s3cret")
         settled(cloud, cloud.rebuild(server.id, raw_image))
         first, again = driver.asked

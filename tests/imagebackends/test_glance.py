@@ -62,7 +62,7 @@ def test_an_image_is_read_by_its_id(script, images, access):
 
     sizes = {"size": 4 << 20, "virtual_size": 2 << 30, "min_disk": 2, "min_ram": 512}
     formats = {"disk_format": "qcow2", "container_format": "bare"}
-    formats |= {"stores": ("cell1", "cell2"), "updated_at": "2026-03-04T05:06:07Z", "checksum": "00"}
+    formats |= {"stores": ("cell1", "cell2"), "updated_at": "2026-03-04T05:06:07Z", "digest": "00"}
     assert found == Image(
         id=IMAGE_ID,
         name="debian 12",

@@ -15,6 +15,6 @@ class TestRbd(BackendConformance, SnapshotsConformance):
 
     @pytest.fixture
     def snapshot_id(self, backend, access, disks):
-        made = backend.take_snapshot(access, disks.make().id, "conformance")
+        made = backend.make_snapshot(access, disks.make().id, "conformance")
         yield made.id
-        backend.drop_snapshot(access, made.id)
+        backend.remove_snapshot(access, made.id)

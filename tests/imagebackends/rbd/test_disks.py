@@ -92,8 +92,8 @@ def test_a_disk_is_named_as_novas_once_it_is_a_servers(disks, pools):
 def test_ids_fit_where_bfv_keeps_them(disks):
     disk = disks.make()
     made = disks.backend.attach(disks.access, disk.id, str(uuid.uuid4()))
-    snapshot = disks.backend.take_snapshot(disks.access, disk.id, "s")
-    disks.backend.drop_snapshot(disks.access, snapshot.id)
+    snapshot = disks.backend.make_snapshot(disks.access, disk.id, "s")
+    disks.backend.remove_snapshot(disks.access, snapshot.id)
 
     assert max(map(len, (disk.id, made.id, snapshot.id))) <= 36
 
@@ -144,11 +144,11 @@ def test_a_disk_of_a_snapshot_has_its_bytes_and_outlives_it(disks, bytes_of, dat
     backend, access = disks.backend, disks.access
     origin = disks.make()
     pools["cell1"].fill(Id(parse(origin.id).image), [b"changed"])
-    snapshot = backend.take_snapshot(access, origin.id, "s")
+    snapshot = backend.make_snapshot(access, origin.id, "s")
     pools["cell1"].fill(Id(parse(origin.id).image), [b"later"])
     disk = disks.make(disks.spec(source="snapshot", source_id=snapshot.id, size=2))
 
-    backend.drop_snapshot(access, snapshot.id)
+    backend.remove_snapshot(access, snapshot.id)
     backend.delete(access, origin.id)
     with pytest.raises(NotFound):
         backend.get(access, origin.id)
@@ -161,14 +161,14 @@ def test_a_disk_of_a_snapshot_has_its_bytes_and_outlives_it(disks, bytes_of, dat
 
 
 def test_a_snapshot_does_not_leave_its_cluster(disks):
-    snapshot = disks.backend.take_snapshot(disks.access, disks.make().id, "s")
+    snapshot = disks.backend.make_snapshot(disks.access, disks.make().id, "s")
 
     try:
         spec = disks.spec(source="snapshot", source_id=snapshot.id, target=CELL2)
         with pytest.raises(BadRequest, match="cannot leave"):
             disks.backend.create(disks.access, spec)
     finally:
-        disks.backend.drop_snapshot(disks.access, snapshot.id)
+        disks.backend.remove_snapshot(disks.access, snapshot.id)
 
 
 def test_an_image_that_cannot_be_a_disk_is_refused(site, disks, pools):

@@ -73,9 +73,9 @@ def test_a_disk_that_is_open_or_locked_is_not_deleted(backend, access, disks, po
 def test_an_open_disk_does_not_go_to_the_trash_either(backend, access, disks, pool, client):
     """The trash would take it, guest and all."""
     origin = blank(disks)
-    snapshot = backend.take_snapshot(access, origin.id, "s")
+    snapshot = backend.make_snapshot(access, origin.id, "s")
     disks.make(disks.spec(source="snapshot", source_id=snapshot.id))
-    backend.drop_snapshot(access, snapshot.id)
+    backend.remove_snapshot(access, snapshot.id)
     image = pool.look(Id(parse(origin.id).image))
     assert [each.trashed for each in image.snapshots] == [True]
 
