@@ -77,6 +77,8 @@ def create(cloud: "Cloud", request: Request) -> Response:
 def _check_state(volume: Volume, in_use: bool) -> None:
     if volume.host is None:
         raise invalid("volume is not assigned to a host")
+    if volume.status == "maintenance":
+        raise invalid("The snapshot cannot be created when the volume is in maintenance mode.")
     allowed = ("available", "in-use") if in_use else ("available",)
     if volume.status not in allowed:
         text = f"Volume {volume.id} status must be {' or '.join(allowed)}, but current status is: {volume.status}."

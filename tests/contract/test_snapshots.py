@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.contract.door import emptied, refused
+from tests.contract.door import acted, emptied, refused
 from tests.contract.test_volumes import BUSY
 
 BRIEF = {"id", "created_at", "updated_at", "name", "description", "volume_id", "status", "size", "metadata"}
@@ -75,7 +75,7 @@ def test_create_show_list(site, tenant, member, other, volume):
     refused(site.volume(member, "GET", "/snapshots", params={"odd": 1}), 400, text)
 
 
-def test_create_refusals(site, member, reader, volume, make_volume, reserve):
+def test_create_refusals(site, admin, member, reader, volume, make_volume, reserve):
     text = "Invalid input for field/attribute snapshot. Value: {}. 'volume_id' is a required property"
     refused(create(site, member), 400, text)
     unknown = str(uuid.uuid4())
@@ -84,6 +84,12 @@ def test_create_refusals(site, member, reader, volume, make_volume, reserve):
     refused(create(site, reader, volume_id=volume), 403, text)
     lost = make_volume(volume_type="lost", wait="error")
     refused(create(site, member, volume_id=lost), 400, "Invalid volume: volume is not assigned to a host")
+    reset = {"os-reset_status": {"status": "maintenance"}}
+    acted(site.volume(admin, "POST", f"/volumes/{volume}/action", reset))
+    text = "Invalid volume: The snapshot cannot be created when the volume is in maintenance mode."
+    refused(create(site, member, volume_id=volume), 400, text)
+    reset["os-reset_status"]["status"] = "available"
+    acted(site.volume(admin, "POST", f"/volumes/{volume}/action", reset))
     ident, _ = reserve(volume)
     site.volume(member, "POST", f"/attachments/{ident}/action", {"os-complete": {}})
     text = f"Invalid volume: Volume {volume} status must be available, but current status is: in-use."
