@@ -136,16 +136,8 @@ def _snapshot(job: Job, role: str, volume_id: str, name: str) -> str:
             return found
         job.gone(thing)
     disk = outside.own_disk(job, volume_id)
-    thing = job.ask("snapshot", role, {"disk_id": disk.id})
-    try:
-        made = _backend(job).take_snapshot(job.access, disk.id, name, thing.marker)
-    except MaybeRunning:
-        raise
-    except StorageError:
-        job.gone(thing)
-        raise
-    job.know(thing, made.id)
-    return made.id
+    take, access = _backend(job).take_snapshot, job.access
+    return job.make("snapshot", role, {"disk_id": disk.id}, lambda marker: take(access, disk.id, name, marker)).id
 
 
 def _lost_snapshot(job: Job, thing: Object) -> str | None:

@@ -3,16 +3,17 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from bfv.errors import Cancelled, MaybeRunning
+from bfv.errors import Cancelled, MaybeRunning, StorageError
 from bfv.journal import UNWINDING, Intent, Object
 from bfv.parts import Parts
 from bfv.types import Decision
 from cells.database import Database
-from imagebackends.types import Access
+from imagebackends.types import Access, Attachment, Disk, Snapshot
 
+Made = TypeVar("Made", Attachment, Disk, Snapshot)
 LOG = logging.getLogger(__name__)
 
 
@@ -116,6 +117,22 @@ class Job:
     def passed(self, name: str) -> bool:
         """Return whether this worker or one before it came to a step."""
         return any(step.name == name for step in self.parts.journal.history(self.intent))
+
+    def make(self, kind: str, role: str, spec: Mapping[str, Any], act: Callable[[str], Made]) -> Made:
+        """Write down what is asked for, ask by ``act(marker)``, write down the id of what came, and return that.
+
+        A refusal leaves nothing; after MaybeRunning the object stays, to be looked for.
+        """
+        thing = self.ask(kind, role, spec)
+        try:
+            made = act(thing.marker)
+        except MaybeRunning:
+            raise
+        except StorageError:
+            self.gone(thing)
+            raise
+        self.know(thing, made.id)
+        return made
 
     def said(self, name: str) -> str | None:
         """Return the detail of the last step of a name, None without one."""

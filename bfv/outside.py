@@ -51,16 +51,8 @@ def own_disk(job: Job, disk_id: str) -> Disk:
 
 def _create(job: Job, role: str, spec: DiskSpec) -> Disk:
     access = job.shared_access if spec.shared else job.access
-    thing = job.ask("volume", role, dataclasses.asdict(spec))
-    try:
-        disk = job.parts.backend.create(access, dataclasses.replace(spec, marker=thing.marker))
-    except MaybeRunning:
-        raise
-    except StorageError:
-        job.gone(thing)
-        raise
-    job.know(thing, disk.id)
-    return disk
+    asked, create = dataclasses.asdict(spec), job.parts.backend.create
+    return job.make("volume", role, asked, lambda marker: create(access, dataclasses.replace(spec, marker=marker)))
 
 
 def _find_again(job: Job, thing: Object) -> Disk:
@@ -165,17 +157,9 @@ def attachment(job: Job, role: str, disk_id: str, known_ids: frozenset[str] = fr
         if found is not None:
             return found
         job.gone(thing)
-    access = job.access
-    thing = job.ask("attachment", role, {"disk_id": disk_id, "known": sorted(known_ids)})
-    try:
-        made = job.parts.backend.attach(access, disk_id, job.intent.server_id)
-    except MaybeRunning:
-        raise
-    except StorageError:
-        job.gone(thing)
-        raise
-    job.know(thing, made.id)
-    return made
+    access, attach, server_id = job.access, job.parts.backend.attach, job.intent.server_id
+    asked = {"disk_id": disk_id, "known": sorted(known_ids)}
+    return job.make("attachment", role, asked, lambda _: attach(access, disk_id, server_id))
 
 
 def _lost_attachment(job: Job, thing: Object) -> Attachment | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from bfv import outside
-from bfv.errors import Failed, Late, MaybeRunning, NotFound, StorageError, Unsupported
+from bfv.errors import Failed, Late, MaybeRunning, NotFound, Unsupported
 from bfv.job import Job
 from bfv.journal import Object
 from imagebackends.backend import Warms
@@ -28,16 +28,8 @@ def snapshot(job: Job, disk_id: str, name: str) -> Snapshot:
         found = _lost(job, thing)
         thing = job.object("snapshot", ROLE) if found else None
     if thing is None:
-        thing = job.ask("snapshot", ROLE, {"disk_id": disk_id})
-        try:
-            made = backend.take_snapshot(job.access, disk_id, name, thing.marker)
-        except MaybeRunning:
-            raise
-        except StorageError:
-            job.gone(thing)
-            raise
-        job.know(thing, made.id)
-        key = made.id
+        take, access = backend.take_snapshot, job.access
+        key = job.make("snapshot", ROLE, {"disk_id": disk_id}, lambda marker: take(access, disk_id, name, marker)).id
     else:
         key = str(thing.external_id)
     return _ready(job, key)

@@ -9,7 +9,7 @@ import dataclasses
 import time
 
 from bfv import outside
-from bfv.errors import Failed, MaybeRunning, NotFound, StorageError
+from bfv.errors import Failed, MaybeRunning, NotFound
 from bfv.journal import Object
 from bfv.migrate.move import ROOT, Move
 from bfv.types import utcnow
@@ -25,12 +25,12 @@ def adopt(move: Move, image: str) -> Disk:
     """Return the volume that an image of the target's pool becomes. Raises Failed, Refused, MaybeRunning."""
     job, thing = move.job, move.volume
     if thing is None:
-        thing = _ask(move, image)
+        _ask(move, image)
     elif thing.external_id is None:
         found = _lost(move, thing)
         if found is None:
             job.gone(thing)
-            thing = _ask(move, image)
+            _ask(move, image)
     assert move.volume_id is not None, "it is known by now"
     disk = outside.own_disk(job, move.volume_id)
     made = move.parts.waits.until(job.watch_access, disk, _is_made, move.parts.timing.volume, job.check)
@@ -45,19 +45,11 @@ def adopt(move: Move, image: str) -> Disk:
     return made
 
 
-def _ask(move: Move, image: str) -> Object:
+def _ask(move: Move, image: str) -> None:
     job, access = move.job, move.job.access
     what = Adoption(name=f"{move.plan.name}-root"[:255], image=image, target=move.plan.goes_to(), marker="")
-    thing = job.ask("volume", ROOT, dataclasses.asdict(what))
-    try:
-        disk = move.backend.adopt(access, dataclasses.replace(what, marker=thing.marker))
-    except MaybeRunning:
-        raise
-    except StorageError:
-        job.gone(thing)
-        raise
-    job.know(thing, disk.id)
-    return thing
+    asked, take = dataclasses.asdict(what), move.backend.adopt
+    job.make("volume", ROOT, asked, lambda marker: take(access, dataclasses.replace(what, marker=marker)))
 
 
 def _lost(move: Move, thing: Object) -> Disk | None:
