@@ -4,7 +4,7 @@
 import datetime as dt
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bfv.types import utcnow
@@ -22,18 +22,20 @@ class StorageState:
     """What this process knows of the cells' storage; safe for many threads.
 
     A cell that failed is down for ``first`` seconds; then boots may try it again, and if it fails once more it is
-    down for twice as long as before, at most ``longest``.
+    down for twice as long as before, at most ``longest``. ``clock`` tells the seconds.
     """
 
-    def __init__(self, first: float = 30.0, longest: float = 600.0) -> None:
-        self._first, self._longest = first, longest
+    def __init__(
+        self, first: float = 30.0, longest: float = 600.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._first, self._longest, self._clock = first, longest, clock
         self._lock = threading.Lock()
         self._outages: dict[str, _Outage] = {}
 
     def failed(self, cell: str, reason: str) -> None:
         """Say that a cell's storage did not do its work, or not until the deadline."""
         with self._lock:
-            before, now = self._outages.get(cell), time.monotonic()
+            before, now = self._outages.get(cell), self._clock()
             if before and now < before.until:
                 # Those that were on their way when the first one failed tell nothing new.
                 return
@@ -47,6 +49,6 @@ class StorageState:
 
     def down(self) -> Mapping[str, tuple[dt.datetime, str]]:
         """Return the cells that are not to be tried now: since when (naive UTC), and why."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             return {cell: (out.since, out.reason) for cell, out in self._outages.items() if now < out.until}

@@ -105,8 +105,10 @@ class Waits:
     def _next(self, key: str, access: Access, wait: _Wait, deadline: float) -> bool:
         """Look for everybody, or wait until somebody has looked; return whether there is news."""
         with self._changed:
-            if key in self._looking:
-                self._changed.wait(min(1.0, max(0.0, deadline - time.monotonic())))
+            # What a look brought while this thread was between two calls is news, too.
+            if wait.fresh or key in self._looking:
+                if not wait.fresh:
+                    self._changed.wait(min(1.0, max(0.0, deadline - time.monotonic())))
                 fresh, wait.fresh = wait.fresh, False
                 return fresh
             self._looking.add(key)

@@ -173,12 +173,12 @@ class Site:
 
     def _storage(self, cell, state):
         if self.control_url:
-            answer = requests.put(f"{self.control_url}/cells/{cell}", json={"storage": state}, timeout=10)
+            answer = requests.put(f"{self.control_url}/cells/{cell}", json={"storage": state}, timeout=60)
             answer.raise_for_status()
         else:
             _lab({"hangs": "pause", "up": "resume"}[state], f"ceph-osd-{cell}")
 
-    def settle(self, volume_id, *states, seconds=60):
+    def settle(self, volume_id, *states, seconds=120):
         """Wait until a volume is in one of the states (None: gone) and return it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -190,12 +190,13 @@ class Site:
         raise AssertionError(f"volume {volume_id} is {state}, not {states}")
 
 
-def until(done, seconds=60):
+def until(done, seconds=120):
     """Wait until a condition holds; fail when it does not."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.01
     while not done():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(0.1, pause * 1.5)
 
 
 @contextlib.contextmanager
@@ -207,7 +208,7 @@ def in_place_of_compute(control_url=None):
     if control_url:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        put = functools.partial(requests.put, f"{control_url}/compute", timeout=10)
+        put = functools.partial(requests.put, f"{control_url}/compute", timeout=60)
         put(json={"url": f"http://127.0.0.1:{port}/v2.1"}).raise_for_status()
         try:
             yield port
@@ -222,7 +223,7 @@ def in_place_of_compute(control_url=None):
 
 
 def _lab(*words):
-    subprocess.run([sys.executable, "-m", "lab", *words], cwd=ROOT, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "lab", *words], cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
 
 
 def _session():

@@ -52,6 +52,21 @@ class _Port:
         pass
 
 
+class RefusingPort:
+    """A port that refuses and that nobody else gets meanwhile: it is bound, and nothing listens."""
+
+    def __enter__(self):
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        return self
+
+    def __exit__(self, *_):
+        self._socket.close()
+
+    url = _Port.url
+
+
 class SilentPort(_Port):
     """Accepts and never says anything."""
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Storage that failed is left alone for a while, is tried again, and is left alone for longer if it fails again."""
 
-import time
+import pytest
 
 from bfv.storage_state import StorageState
 
@@ -21,29 +21,45 @@ def test_a_cell_is_down_from_its_first_failure_with_its_reason_until_it_works():
     assert state.down() == {}
 
 
-def test_it_is_tried_again_and_each_further_failure_closes_it_for_longer():
-    state = StorageState(first=0.1, longest=0.4)
+class Clock:
+    """A clock that goes on when the test says so."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def closed(state, clock):
+    """Return for how many seconds a cell is left alone, and let them go by."""
+    began = clock.now
+    while state.down():
+        clock.now += 1
+    return clock.now - began
+
+
+def test_it_is_tried_again_and_each_further_failure_closes_it_for_longer(clock):
+    state = StorageState(30, 100, clock)
     state.failed("cell1", "first")
     since = state.down()["cell1"][0]
-    closed = []
+    took = []
     for number in range(4):
-        began = time.monotonic()
-        while state.down():
-            time.sleep(0.005)
-        closed.append(time.monotonic() - began)
+        took.append(closed(state, clock))
         state.failed("cell1", f"again {number}")
         assert state.down()["cell1"] == (since, f"again {number}")
-    assert closed[0] < 0.2 <= closed[1] + 0.05 < closed[2] + 0.05
-    assert abs(closed[3] - 0.4) < 0.1
+    assert took == [30, 60, 100, 100]
 
 
-def test_after_it_worked_the_next_failure_is_a_first_one():
-    state = StorageState(first=0.05, longest=60)
+def test_after_it_worked_the_next_failure_is_a_first_one(clock):
+    state = StorageState(30, 600, clock)
     for _ in range(3):
         state.failed("cell1", "x")
-        while state.down():
-            time.sleep(0.005)
+        assert closed(state, clock) == 30
         state.ok("cell1")
     state.failed("cell1", "x")
-    time.sleep(0.1)
-    assert state.down() == {}
+    assert closed(state, clock) == 30

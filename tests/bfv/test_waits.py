@@ -3,7 +3,6 @@
 
 import datetime as dt
 import threading
-import time
 
 import pytest
 
@@ -11,34 +10,39 @@ from bfv.errors import Cancelled, MaybeRunning, NotFound
 from bfv.types import utcnow
 from bfv.waits import Waits
 from imagebackends.types import Access, Disk
+from tests.sites import until
 
 
 class Shelf:
-    """Disks that become ready at a time; only what waiting asks of a backend."""
+    """Disks that change at the looks that a test says, however long these take; only what waiting asks of a backend."""
 
     def __init__(self):
-        self.ready_at, self.looks, self.gets, self.broken = {}, 0, 0, False
+        self.left, self.looks, self.gets, self.away = {}, 0, 0, 0
 
-    def put(self, disk_id, seconds):
-        self.ready_at[disk_id] = time.monotonic() + seconds
+    def put(self, disk_id, looks=1):
+        """Make a disk that is still ``creating`` at so many looks."""
+        self.left[disk_id] = looks
         return Disk(disk_id, "p", 1, "creating", utcnow())
 
     def look(self, access, disk_ids, since):
         self.looks += 1
-        if self.broken:
+        if self.looks <= self.away:
             raise MaybeRunning("away")
-        return {key: self._disk(key) for key in disk_ids if key in self.ready_at}
+        return {key: self._disk(key) for key in disk_ids if key in self.left}
 
     def get(self, access, disk_id):
         self.gets += 1
-        if disk_id not in self.ready_at:
+        if disk_id not in self.left:
             raise NotFound(disk_id)
         return self._disk(disk_id)
 
     def _disk(self, key):
-        return Disk(key, "p", 1, "available" if time.monotonic() > self.ready_at[key] else "creating", utcnow())
+        status = "creating" if self.left[key] > 0 else "available"
+        self.left[key] -= 1
+        return Disk(key, "p", 1, status, utcnow())
 
 
+NEVER = 1 << 30
 ACCESS = Access(None, "p", "req-1")
 
 
@@ -57,14 +61,14 @@ def waits(shelf):
 
 
 def test_one_disk(shelf, waits):
-    disk = waits.until(ACCESS, shelf.put("a", 0.1), available, 5, lambda: None)
+    disk = waits.until(ACCESS, shelf.put("a"), available, 60, lambda: None)
 
-    assert disk.status == "available"
+    assert (disk.status, shelf.looks) == ("available", 2)
 
 
 def test_who_is_told_that_a_disk_is_ready_looks_at_once_and_believes_the_look_alone(shelf):
     waits, ended = Waits(shelf, first=600, longest=600, skew=60), threading.Event()
-    disk = shelf.put("a", 0.2)
+    disk = shelf.put("a")
     assert not waits.hurry("a"), "nobody waits yet"
 
     def wait():
@@ -77,31 +81,37 @@ def test_who_is_told_that_a_disk_is_ready_looks_at_once_and_believes_the_look_al
     told = [waits.hurry("a") for _ in iter(lambda: ended.wait(0.02), True)]
     thread.join()
     assert True in told
-    assert 1 < shelf.looks <= len(told) + 1
+    assert shelf.looks == 2
     assert not waits.hurry("b")
     assert not waits.hurry("a")
 
 
-def test_one_look_serves_all_who_wait(shelf, waits):
-    done = []
+def test_one_look_serves_all_who_wait(shelf):
+    waits, done = Waits(shelf, first=600, longest=600, skew=60), []
+    disks = [shelf.put(f"d{number}", NEVER) for number in range(32)]
 
-    def wait(number):
-        done.append(waits.until(ACCESS, shelf.put(f"d{number}", 0.5), available, 10, lambda: None))
+    def wait(disk):
+        done.append(waits.until(ACCESS, disk, available, 600, lambda: None))
 
-    threads = [threading.Thread(target=wait, args=(number,)) for number in range(32)]
+    threads = [threading.Thread(target=wait, args=(disk,)) for disk in disks]
     for thread in threads:
         thread.start()
+    until(lambda: all(waits.hurry(disk.id) for disk in disks))
+    for disk in disks:
+        shelf.left[disk.id] = 0
+    before = shelf.looks
+    waits.hurry("d0")
     for thread in threads:
         thread.join()
 
-    assert len(done) == 32
-    assert shelf.gets == 0
-    assert shelf.looks < 60
+    assert {disk.status for disk in done} == {"available"}
+    assert (len(done), shelf.gets) == (32, 0)
+    assert shelf.looks - before <= 1
 
 
 def test_the_deadline_ends_the_wait_and_says_what_it_saw(shelf, waits):
     with pytest.raises(MaybeRunning, match="Volume a was still creating after 0 seconds"):
-        waits.until(ACCESS, shelf.put("a", 60), available, 0.2, lambda: None)
+        waits.until(ACCESS, shelf.put("a", NEVER), available, 0.2, lambda: None)
 
 
 def test_stop_ends_the_wait(shelf, waits):
@@ -109,43 +119,44 @@ def test_stop_ends_the_wait(shelf, waits):
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        waits.until(ACCESS, shelf.put("a", 60), available, 5, stop)
+        waits.until(ACCESS, shelf.put("a", NEVER), available, 60, stop)
 
 
 def test_a_disk_that_was_seen_and_then_is_missing_is_confirmed_to_be_gone(shelf, waits):
-    disk = shelf.put("a", 60)
-    threading.Timer(0.2, lambda: shelf.ready_at.pop("a")).start()
+    disk = shelf.put("a", NEVER)
 
-    assert waits.until(ACCESS, disk, lambda now: now is None, 5, lambda: None) is None
-    assert shelf.gets >= 1
+    def gone_once_seen(now):
+        shelf.left.pop("a", None) if shelf.looks else None
+        return now is None
+
+    assert waits.until(ACCESS, disk, gone_once_seen, 60, lambda: None) is None
+    assert (shelf.looks, shelf.gets) == (2, 1)
 
 
 def test_no_answer_is_no_news(shelf, waits):
-    shelf.broken = True
-    disk = shelf.put("a", 0)
-    threading.Timer(0.2, lambda: setattr(shelf, "broken", False)).start()
+    shelf.away = 3
 
-    assert waits.until(ACCESS, disk, available, 5, lambda: None).status == "available"
+    assert waits.until(ACCESS, shelf.put("a", 0), available, 60, lambda: None).status == "available"
+    assert shelf.looks == 4
 
 
 def test_a_look_reaches_back_to_the_oldest_wait_but_not_before_the_disk_was_made(shelf, waits):
     seen = []
     look = shelf.look
     shelf.look = lambda access, ids, since: seen.append(since) or look(access, ids, since)
-    disk = shelf.put("a", 0.05)
+    disk = shelf.put("a")
 
-    waits.until(ACCESS, disk, available, 5, lambda: None)
+    waits.until(ACCESS, disk, available, 60, lambda: None)
 
     assert seen[0] == disk.created_at
     old = Disk("b", "p", 1, "downloading", utcnow() - dt.timedelta(days=9))
-    shelf.put("b", 0.05)
-    waits.until(ACCESS, old, available, 5, lambda: None)
+    shelf.put("b")
+    waits.until(ACCESS, old, available, 60, lambda: None)
     assert utcnow() - seen[-1] < dt.timedelta(seconds=120)
 
 
 def test_a_disk_that_is_gone_before_the_first_look_is_noticed_at_once(shelf, waits):
     disk = Disk("a", "p", 1, "deleting", utcnow())
-    began = time.monotonic()
 
-    assert waits.until(ACCESS, disk, lambda now: now is None, 5, lambda: None, vanishing=True) is None
-    assert time.monotonic() - began < 2
+    assert waits.until(ACCESS, disk, lambda now: now is None, 60, lambda: None, vanishing=True) is None
+    assert (shelf.looks, shelf.gets) == (1, 1)

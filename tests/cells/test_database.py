@@ -12,9 +12,12 @@ import sqlalchemy as sa
 
 from cells import BadCell, BadValue, Busy, CellDown, Database, Registry
 from cells.dbapi import check_nova_url
-from tests.tcpports import Proxy
+from tests.sites import until
+from tests.tcpports import Proxy, RefusingPort
 
 PASSWORD = "s3cret-Pa55"
+# Seconds of what no test waits for.
+PATIENT = 60
 METADATA = sa.MetaData()
 ITEMS = sa.Table("items", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(20)),
                  mysql_charset="utf8mb3")  # fmt: skip
@@ -118,11 +121,13 @@ def test_values_are_not_in_an_errors_text(database):
 
 
 def test_a_full_pool_is_down_after_the_connect_time_out(database):
-    small = again(database, pool_size=1, connect_timeout=0.3)
+    # A server needs time for the one connection that there is.
+    small = again(database, pool_size=1, connect_timeout=0.3 if database.dialect == "sqlite" else 4)
     started = time.monotonic()
     with small.reader(), pytest.raises(CellDown, match="in use"), small.reader():
         pass
-    assert time.monotonic() - started < 2
+    # SQLAlchemy's own would be 30 seconds.
+    assert time.monotonic() - started < 25
     small.close()
 
 
@@ -130,7 +135,8 @@ def test_a_full_pool_is_down_after_the_connect_time_out(database):
 
 
 def test_a_lock_that_is_held_is_busy_and_not_repeated_for_ever(database):
-    waiting, calls = again(database, statement_timeout=1), []
+    # Servers have two time-outs, of which the shorter one is to end first: half of this apart.
+    waiting, calls = again(database, statement_timeout=1 if database.dialect == "sqlite" else 6), []
 
     def late(conn):
         calls.append(1)
@@ -138,17 +144,15 @@ def test_a_lock_that_is_held_is_busy_and_not_repeated_for_ever(database):
 
     with database.writer() as conn:
         rename(conn, 1, "first")
-        started = time.monotonic()
         with pytest.raises(Busy):
             waiting.run(late)
-    assert time.monotonic() - started < 5
     assert len(calls) <= 5
     assert names(database)[0] == "first"
     waiting.close()
 
 
 def test_run_goes_on_when_the_lock_is_free_again(database):
-    waiting = again(database, statement_timeout=4)
+    waiting = again(database, statement_timeout=60)
     locked = threading.Event()
 
     def hold():
@@ -169,7 +173,7 @@ def test_run_goes_on_when_the_lock_is_free_again(database):
 def test_run_repeats_the_whole_transaction_after_a_deadlock(database):
     if database.dialect == "sqlite":
         pytest.skip("SQLite has one write lock and no deadlocks")
-    both, calls = threading.Barrier(2, timeout=10), []
+    both, calls = threading.Barrier(2, timeout=60), []
 
     def crosswise(first, second):
         def write(conn):
@@ -222,11 +226,12 @@ def mysql_url(port: int) -> str:
     return f"mysql+pymysql://bfv:{PASSWORD}@127.0.0.1:{port}/nova"
 
 
-def assert_down_within(database: Database, seconds: float) -> CellDown:
+def assert_down(database: Database) -> CellDown:
+    """It is, and soon: in a third of the time-outs that the tests do not wait for."""
     started = time.monotonic()
     with pytest.raises(CellDown) as caught, database.reader() as conn:
         conn.execute(sa.text("SELECT 1"))
-    assert time.monotonic() - started < seconds
+    assert time.monotonic() - started < PATIENT / 3
     assert not isinstance(caught.value, Busy)
     assert caught.value.cell == "cell9"
     assert PASSWORD not in f"{caught.value!r} {caught.value} {caught.value.__cause__}"
@@ -234,28 +239,27 @@ def assert_down_within(database: Database, seconds: float) -> CellDown:
 
 
 def test_a_port_that_refuses_is_down_at_once(open_database):
-    with listening() as port:
-        pass
-    assert_down_within(open_database("cell9", mysql_url(port)), 1)
+    with RefusingPort() as refusing:
+        assert_down(open_database("cell9", mysql_url(refusing.port), connect_timeout=PATIENT))
 
 
 def test_a_port_that_accepts_and_never_answers_is_down_within_the_connect_time_out(open_database):
     with listening() as port:
-        assert_down_within(open_database("cell9", mysql_url(port), connect_timeout=1, statement_timeout=30), 2.5)
+        assert_down(open_database("cell9", mysql_url(port), connect_timeout=1, statement_timeout=PATIENT))
 
 
 def test_a_port_that_talks_nonsense_is_down(open_database):
     with listening(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
-        assert_down_within(open_database("cell9", mysql_url(port), connect_timeout=1), 2.5)
+        assert_down(open_database("cell9", mysql_url(port), connect_timeout=PATIENT))
 
 
 def test_a_directory_that_is_gone_is_down(open_database, tmp_path):
-    assert_down_within(open_database("cell9", f"sqlite:///{tmp_path}/gone/cell.db"), 1)
+    assert_down(open_database("cell9", f"sqlite:///{tmp_path}/gone/cell.db", statement_timeout=PATIENT))
 
 
 def test_a_file_that_is_no_database_is_down(open_database, tmp_path):
     (tmp_path / "cell.db").write_text("no database at all, just a line of text that is long enough to look at" * 20)
-    assert_down_within(open_database("cell9", f"sqlite:///{tmp_path}/cell.db"), 1)
+    assert_down(open_database("cell9", f"sqlite:///{tmp_path}/cell.db", statement_timeout=PATIENT))
 
 
 @pytest.fixture
@@ -265,16 +269,16 @@ def mariadb() -> sa.URL:
 
 @pytest.mark.lab
 def test_a_wrong_password_is_down_and_stays_unsaid(mariadb, open_database):
-    assert_down_within(open_database("cell9", mysql_url(mariadb.port or 3306)), 2)
+    assert_down(open_database("cell9", mysql_url(mariadb.port or 3306), connect_timeout=PATIENT))
 
 
 @pytest.mark.lab
 def test_a_statement_that_hangs_is_down_after_the_statement_time_out(mariadb, open_database):
-    database = open_database("cell9", mariadb.render_as_string(hide_password=False), statement_timeout=2)
+    database = open_database("cell9", mariadb.render_as_string(hide_password=False), statement_timeout=5)
     started = time.monotonic()
     with pytest.raises(CellDown), database.reader() as conn:
-        conn.execute(sa.text("SELECT SLEEP(20)"))
-    assert 1.9 < time.monotonic() - started < 4
+        conn.execute(sa.text(f"SELECT SLEEP({PATIENT})"))
+    assert 4.9 < time.monotonic() - started < PATIENT / 2
     with database.reader() as conn:
         assert conn.execute(sa.text("SELECT 1")).scalar() == 1
 
@@ -285,7 +289,13 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced(mariadb, open
     with database.reader() as conn:
         first = conn.execute(sa.text("SELECT CONNECTION_ID()")).scalar()
         conn.execute(sa.text("SET SESSION wait_timeout = 1"))
-    time.sleep(2)
+    other = open_database("cell9", mariadb.render_as_string(hide_password=False))
+
+    def closed():
+        with other.reader() as conn:
+            return first not in conn.execute(sa.text("SELECT id FROM information_schema.processlist")).scalars().all()
+
+    until(closed)
     with database.reader() as conn:
         assert conn.execute(sa.text("SELECT CONNECTION_ID()")).scalar() != first
 
@@ -303,7 +313,8 @@ def cutting_proxy(host: str, port: int, at: bytes, armed: threading.Event, *, fo
                     armed.clear()
                     if forward:
                         target.sendall(data)
-                        time.sleep(0.3)
+                        # The other way ends with the answer, which is thrown away.
+                        return
                     break
                 target.sendall(data)
         for one in (source, target):
@@ -440,14 +451,13 @@ def postgresql_url(port: int) -> str:
 
 
 def test_a_postgresql_port_that_refuses_is_down_at_once(open_database):
-    with listening() as port:
-        pass
-    assert_down_within(open_database("cell9", postgresql_url(port)), 2)
+    with RefusingPort() as refusing:
+        assert_down(open_database("cell9", postgresql_url(refusing.port), connect_timeout=PATIENT))
 
 
 def test_a_postgresql_port_that_accepts_and_never_answers_is_down_within_the_connect_time_out(open_database):
     with listening() as port:
-        assert_down_within(open_database("cell9", postgresql_url(port), connect_timeout=2, statement_timeout=30), 4)
+        assert_down(open_database("cell9", postgresql_url(port), connect_timeout=2, statement_timeout=PATIENT))
 
 
 def test_postgresql_is_no_home_for_novas_tables():
@@ -461,7 +471,8 @@ def test_postgresql_is_no_home_for_novas_tables():
 
 @pytest.mark.lab
 def test_a_wrong_password_of_postgresql_is_down_and_stays_unsaid(postgresql, open_database):
-    assert "password" in assert_down_within(open_database("cell9", postgresql_url(postgresql.port or 5432)), 4).reason
+    url = postgresql_url(postgresql.port or 5432)
+    assert "password" in assert_down(open_database("cell9", url, connect_timeout=PATIENT)).reason
 
 
 @pytest.mark.parametrize("dialect", [pytest.param("postgresql", marks=pytest.mark.lab)], indirect=True)
@@ -479,11 +490,13 @@ def test_a_transaction_of_postgresql_that_another_overtook_is_busy(database):
 
 @pytest.mark.lab
 def test_a_statement_of_postgresql_that_hangs_is_ended_by_the_server(postgresql, open_database):
-    database = open_database("cell9", postgresql.render_as_string(hide_password=False), statement_timeout=1)
+    database = open_database("cell9", postgresql.render_as_string(hide_password=False), statement_timeout=5)
     started = time.monotonic()
-    with pytest.raises(CellDown, match="statement timeout"), database.reader() as conn:
-        conn.execute(sa.text("SELECT pg_sleep(20)"))
-    assert 0.9 < time.monotonic() - started < 3
+    # The client's own time-out, which is a second longer, may come first on a busy machine.
+    why = "statement timeout|no answer within 6 seconds"
+    with pytest.raises(CellDown, match=why), database.reader() as conn:
+        conn.execute(sa.text(f"SELECT pg_sleep({PATIENT})"))
+    assert 4.9 < time.monotonic() - started < PATIENT / 2
     with database.reader() as conn:
         assert conn.execute(sa.text("SELECT 1")).scalar() == 1
 
@@ -492,7 +505,7 @@ def test_a_statement_of_postgresql_that_hangs_is_ended_by_the_server(postgresql,
 def test_a_postgresql_that_freezes_is_down_although_it_can_end_nothing_itself(postgresql, open_database):
     with Proxy(postgresql.host, postgresql.port) as proxy:
         url = postgresql.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
-        database = open_database("cell9", url, statement_timeout=1, connect_timeout=2)
+        database = open_database("cell9", url, statement_timeout=5, connect_timeout=PATIENT)
 
         def freeze_within(conn):
             conn.execute(sa.text("SELECT 1"))
@@ -500,9 +513,9 @@ def test_a_postgresql_that_freezes_is_down_although_it_can_end_nothing_itself(po
             conn.execute(sa.text("SELECT 2"))
 
         started = time.monotonic()
-        with pytest.raises(CellDown, match="no answer within 2 seconds"):
+        with pytest.raises(CellDown, match="no answer within 6 seconds"):
             database.run(freeze_within)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < PATIENT / 2
         proxy.thaw()
         with database.reader() as conn:
             assert conn.execute(sa.text("SELECT 3")).scalar() == 3

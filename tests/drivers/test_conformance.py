@@ -128,7 +128,7 @@ def seen(tmp_path_factory):
     words = ["-p", "no:cacheprovider", "-p", "no:randomly", "-q", "-rfE", "--tb=line"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
     done = subprocess.run([sys.executable, "-m", "pytest", *words, *asked], cwd=home, capture_output=True, text=True,
-                          env=environment, timeout=100)  # fmt: skip
+                          env=environment, timeout=500)  # fmt: skip
     assert re.search(r"^\d+ failed", done.stdout, re.MULTILINE), done.stdout
     seen = {broken: set() for broken in BREAKS}
     for number, test in re.findall(r"^FAILED test_broken_(\d+)\.py::TestBroken::(\w+)", done.stdout, re.MULTILINE):

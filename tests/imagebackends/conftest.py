@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,8 +29,8 @@ pytest.register_assert_rewrite("imagebackends.conformance")
 TOKEN = "gAAAA-a-secret-of-a-user"
 PROJECT = "5b1f0e6c8e2a4f4f9d3c0a7b6e5d4c3b"
 REQUEST_ID = "req-11111111-2222-4333-8444-555555555555"
-# Times that a test waits for on purpose.
-READ_TIMEOUT = 0.4
+# What no test waits for, in seconds, and how long it waits where nothing is answered on purpose.
+PATIENT, HASTY = 60, 0.4
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fail(self, fault):
         if fault == "silent":
-            time.sleep(2 * READ_TIMEOUT)
+            # Until the client has left.
+            self.connection.settimeout(PATIENT)
+            with contextlib.suppress(OSError):
+                self.connection.recv(1)
         if fault == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
@@ -148,8 +150,8 @@ def settings(script):
     return Settings(
         volume_endpoint=f"{script.url}/v3",
         image_endpoint=script.url,
-        connect_timeout=2.0,
-        read_timeout=READ_TIMEOUT,
+        connect_timeout=PATIENT,
+        read_timeout=PATIENT,
         read_retries=1,
     )
 
@@ -162,6 +164,16 @@ def session(settings):
     session = make_session(settings)
     yield session
     session.session.close()
+
+
+@pytest.fixture
+def hurry(session):
+    """Have an answer waited for no longer, from now on: what is answered in time comes before."""
+
+    def hurry():
+        session.timeout = (PATIENT, HASTY)
+
+    return hurry
 
 
 @pytest.fixture
@@ -227,5 +239,5 @@ def run_example(home, files):
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"},
-        timeout=100,
+        timeout=500,
     )

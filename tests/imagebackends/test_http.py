@@ -107,8 +107,11 @@ def test_the_body_of_an_error_changes_its_words_only(script, backend, access, sp
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("write", WRITES)
-def test_a_write_without_an_answer_may_be_running_and_is_sent_once(script, backend, access, spec, write, fault):
+def test_a_write_without_an_answer_may_be_running_and_is_sent_once(script, backend, access, spec, write, fault, hurry):
     method, path, act = WRITES[write]
+    backend.clients.version(access)
+    if fault == "silent":
+        hurry()
     script.on(method, path, Answer(fault=fault))
 
     with pytest.raises(MaybeRunning, match="no answer") as caught:
@@ -139,7 +142,10 @@ def test_an_error_that_no_openstack_service_words_so_may_be_running(script, back
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_read_without_an_answer_is_repeated(script, backend, access, fault):
+def test_a_read_without_an_answer_is_repeated(script, backend, access, fault, hurry):
+    backend.clients.version(access)
+    if fault == "silent":
+        hurry()
     script.on("GET", f"/v3/volumes/{VOLUME}", Answer(fault=fault))
 
     with pytest.raises(MaybeRunning):
