@@ -223,7 +223,7 @@ def in_place_of_compute(control_url=None):
 
 
 def _lab(*words):
-    subprocess.run([sys.executable, "-m", "lab", *words], cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "lab", *words], cwd=ROOT, check=True, timeout=600, stdout=subprocess.DEVNULL)
 
 
 def _session():
@@ -292,6 +292,7 @@ cells = {cells}
 [database]
 api_connection = sqlite:///{home}/api.db
 connection = sqlite:///{home}/bfv.db
+cell_timeout = 60
 [storage]
 volume_endpoint = {volume_url}
 image_endpoint = {image_url}
@@ -374,7 +375,7 @@ class World:
         site = self.site
         text = CONFIG
         for cell, (conf, user) in site.ceph.items() if self.settings.get("ceph") else ():
-            lines = f"ceph_conf = {conf}\nceph_user = {user}\nglance_pool = images\nceph_timeout = 2\n"
+            lines = f"ceph_conf = {conf}\nceph_user = {user}\nglance_pool = images\nceph_timeout = 4\n"
             text = text.replace(f"[cell:{cell}]\n", f"[cell:{cell}]\n{lines}")
         self.config.write_text(
             text.format(
@@ -419,7 +420,7 @@ class World:
             capture_output=True,
             text=True,
             env=self.environment(user),
-            timeout=300,
+            timeout=600,
             cwd=self.home,
         )
         assert done.returncode == expect, (done.returncode, done.stdout, done.stderr)

@@ -29,6 +29,9 @@ LOCK = threading.Lock()
 
 
 def at(kind, wanted, number):
+    if threading.current_thread().name == "bfv-heartbeat":
+        # How often it beats is a matter of time: a boundary would have another number in each run.
+        return
     with LOCK:
         COUNTS[kind] += 1
         reached = kind == wanted and COUNTS[kind] == number
@@ -85,12 +88,12 @@ def main():
                 disks=tuple(bfv.DiskDevice(**each) for text in disks for each in json.loads(text)),
             )  # fmt: skip
             cloud.boot(request)
-            cloud.wait(server_id, 120)
+            cloud.wait(server_id, 300)
         elif verb == "delete":
             cloud.delete(words[0])
         elif verb == "rebuild":
             cloud.rebuild(words[0], words[1])
-            cloud.wait(words[0], 120)
+            cloud.wait(words[0], 300)
         elif verb == "compare":
             compare.compare(cloud.parts, from_environment(), compare.Plan(words[0], words[1:], count=1))
         elif verb == "disconnect":
@@ -101,12 +104,12 @@ def main():
             cloud.detach_volume(words[0], words[1])
         elif verb == "createImage":
             cloud.create_image(words[0], os.environ["BFV_TEST_NAME"])
-            cloud.wait(words[0], 120)
+            cloud.wait(words[0], 300)
         elif verb == "lock":
             cloud.edits.lock(words[0], from_environment(), "why")
         elif verb == "tell":
             cloud.tell(ServerEvent(words[0], "volume-extended", tag=words[1]))
-            cloud.wait(words[0], 120)
+            cloud.wait(words[0], 300)
         elif verb == "warm":
             cloud.images.warm(words[0], [words[1]])
         elif verb == "migrate":
@@ -117,7 +120,7 @@ def main():
             cloud.repair()
         elif verb in ("stop", "start", "reboot"):
             getattr(cloud, verb)(words[0])
-            cloud.wait(words[0], 120)
+            cloud.wait(words[0], 300)
     print(json.dumps(COUNTS))
     return 0
 

@@ -32,12 +32,12 @@ class Door:
         if version is not None:
             told["OpenStack-API-Version"] = f"compute {version}"
         url = path if path.startswith("http") else self.url + path
-        return requests.request(method, url, json=body, headers={**told, **(headers or {})}, timeout=30, **kwargs)
+        return requests.request(method, url, json=body, headers={**told, **(headers or {})}, timeout=120, **kwargs)
 
     def calls(self, method, path):
         """Return the calls that the mocked cloud got."""
         query = {"method": method, "path": path}
-        return requests.get(f"{self.site.control_url}/calls", params=query, timeout=10).json()["calls"]
+        return requests.get(f"{self.site.control_url}/calls", params=query, timeout=60).json()["calls"]
 
     def boot(self, image, *, user="demo", version="2.96", name=None, **words):
         """Boot a server and return its id."""
@@ -51,7 +51,7 @@ class Door:
 
     def running(self, server_id):
         """Wait until nothing is done to a server, and return it: it runs."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             shown = self.show(server_id)
             if shown["OS-EXT-STS:task_state"] is None and shown["status"] != "BUILD":
@@ -61,7 +61,7 @@ class Door:
         raise AssertionError(shown)
 
     def gone(self, server_id):
-        sites.until(lambda: self("GET", f"/servers/{server_id}").status_code == 404, 30)
+        sites.until(lambda: self("GET", f"/servers/{server_id}").status_code == 404)
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +96,7 @@ def opened(world):
         with Service(cloud, "127.0.0.1", 0) as service:
             yield Door(world, service.url, cloud)
     finally:
-        cloud.close(10)
+        cloud.close(60)
 
 
 @contextlib.contextmanager
@@ -116,9 +116,9 @@ def away(world, cell):
 @pytest.fixture(scope="module")
 def door(world, site):
     with opened(world) as door:
-        requests.put(f"{site.control_url}/compute", json={"url": door.url}, timeout=10).raise_for_status()
+        requests.put(f"{site.control_url}/compute", json={"url": door.url}, timeout=60).raise_for_status()
         yield door
-        requests.put(f"{site.control_url}/compute", json={"url": None}, timeout=10).raise_for_status()
+        requests.put(f"{site.control_url}/compute", json={"url": None}, timeout=60).raise_for_status()
 
 
 @pytest.fixture(scope="session")

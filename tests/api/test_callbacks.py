@@ -29,7 +29,7 @@ def own_world(site, tmp_path):
 
 def name(site, url):
     """Have the catalog name a compute service."""
-    requests.put(f"{site.control_url}/compute", json={"url": url}, timeout=10).raise_for_status()
+    requests.put(f"{site.control_url}/compute", json={"url": url}, timeout=60).raise_for_status()
 
 
 @pytest.fixture
@@ -56,11 +56,11 @@ def rules(site):
 
     def add(kind, path=EVENTS, **more):
         rule = {"kind": kind, "path": path, **more}
-        requests.post(f"{site.control_url}/faults", json=rule, timeout=10).raise_for_status()
+        requests.post(f"{site.control_url}/faults", json=rule, timeout=60).raise_for_status()
 
     yield add
-    requests.delete(f"{site.control_url}/faults", timeout=10)
-    requests.put(f"{site.control_url}/pace", json={}, timeout=10)
+    requests.delete(f"{site.control_url}/faults", timeout=60)
+    requests.put(f"{site.control_url}/pace", json={}, timeout=60)
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_what_a_server_has_of_a_volume_by_version(door, server_id):
 
 
 def test_each_event_has_a_code_of_its_own(door, site, image, server_id, rules):
-    requests.put(f"{site.control_url}/pace", json={"creating": {"seconds": 60}}, timeout=10).raise_for_status()
+    requests.put(f"{site.control_url}/pace", json={"creating": {"seconds": 60}}, timeout=60).raise_for_status()
     building = door.boot(image)
     events = [
         {"server_uuid": server_id, "name": "network-changed", "status": "failed"},
@@ -175,7 +175,7 @@ def test_each_event_has_a_code_of_its_own(door, site, image, server_id, rules):
         {"server_uuid": server_id, "name": "volume-reimaged", "tag": NOWHERE},
     ]
     answer = door("POST", EVENTS, {"events": events}, user="cinder", version="2.93")
-    requests.post(f"{site.control_url}/clock", json={"advance": 60}, timeout=10).raise_for_status()
+    requests.post(f"{site.control_url}/clock", json={"advance": 60}, timeout=60).raise_for_status()
     drop(door, building)
     assert answer.status_code == 207
     codes = [200, 404, 422, 400, 200, 200]
@@ -195,8 +195,8 @@ def test_an_extended_volume_reaches_record_and_host(door, server_id, rules, kind
     if kind:
         rules(kind, seconds=0.5)
     extend(door, volume_id, 3)
-    sites.until(lambda: sizes(door, server_id, volume_id) == (3, 3), 20)
-    sites.until(lambda: set(followed(door, server_id)) == {"done"}, 20)
+    sites.until(lambda: sizes(door, server_id, volume_id) == (3, 3))
+    sites.until(lambda: set(followed(door, server_id)) == {"done"})
     (told_by,) = {intent.user_id for intent in door.cloud.parts.journal.of_server(server_id)
                   if intent.verb == "extend_volume"}  # fmt: skip
     assert told_by == door.site.caller("cinder").user_id
@@ -208,7 +208,7 @@ def test_what_was_never_told_is_seen_with_the_next(door, server_id, rules):
     extend(door, volume_id, 2)
     assert (sizes(door, server_id, volume_id), followed(door, server_id)) == ((1, 1), [])
     extend(door, volume_id, 3)
-    sites.until(lambda: sizes(door, server_id, volume_id) == (3, 3), 20)
+    sites.until(lambda: sizes(door, server_id, volume_id) == (3, 3))
 
 
 def test_told_again_while_it_is_followed_it_looks_once_more(site, tmp_path, image):
@@ -222,11 +222,11 @@ def test_told_again_while_it_is_followed_it_looks_once_more(site, tmp_path, imag
         steps = lambda: [step.name for intent in door.cloud.parts.journal.of_server(made)  # noqa: E731
                          for step in door.cloud.parts.journal.history(intent)
                          if intent.verb == "extend_volume"]  # fmt: skip
-        sites.until(lambda: "grow" in steps(), 20)
+        sites.until(lambda: "grow" in steps())
         for size in (3, 4):
             extend(door, volume_id, size)
-        sites.until(lambda: sizes(door, made, volume_id) == (4, 4), 20)
-        sites.until(lambda: None not in followed(door, made), 20)
+        sites.until(lambda: sizes(door, made, volume_id) == (4, 4))
+        sites.until(lambda: None not in followed(door, made))
         assert followed(door, made) == ["done"]
         assert 2 <= steps().count("look") <= 3
         drop(door, made)
@@ -247,8 +247,8 @@ def test_events_of_a_cell_that_is_down_are_kept_until_it_is_back(own_world, site
     with away(own_world, "cell1"), named(own_world) as door:
         for cell in made:
             extend(door, roots[cell], 2)
-        sites.until(lambda: sizes(door, made["cell2"], roots["cell2"]) == (2, 2), 20)
-        sites.until(lambda: followed(door, made["cell1"]) == [None], 20)
+        sites.until(lambda: sizes(door, made["cell2"], roots["cell2"]) == (2, 2))
+        sites.until(lambda: followed(door, made["cell1"]) == [None])
         # Each is answered for itself alone, and however often it is told one is kept.
         events = [{"name": name, "server_uuid": made[cell], "tag": roots[cell]}
                   for name in ("volume-extended", "volume-reimaged", "network-changed") for cell in made]  # fmt: skip
@@ -272,8 +272,8 @@ def test_events_of_a_cell_that_is_down_are_kept_until_it_is_back(own_world, site
         others = [told(door, made["cell1"], tag=str(uuid.uuid4())) for _ in range(70)]
         assert others == [(207, 202)] * 63 + [(207, 503)] * 7
     with named(own_world) as door:
-        sites.until(lambda: sizes(door, made["cell1"], roots["cell1"]) == (2, 2), 30)
-        sites.until(lambda: None not in followed(door, made["cell1"]), 30)
+        sites.until(lambda: sizes(door, made["cell1"], roots["cell1"]) == (2, 2))
+        sites.until(lambda: None not in followed(door, made["cell1"]))
         assert followed(door, made["cell1"]).count("done") == 1
         for server_id in made.values():
             drop(door, server_id)
@@ -285,7 +285,7 @@ def test_a_rebuild_ends_when_cinder_tells_and_where_it_does_not_by_a_look(own_wo
     with named(own_world) as door:
         made = door.boot(image)
         door.running(made)
-    requests.put(f"{site.control_url}/pace", json={"downloading": {"seconds": 0.3}}, timeout=10)
+    requests.put(f"{site.control_url}/pace", json={"downloading": {"seconds": 0.3}}, timeout=60)
     own_world.config.write_text(normal + SLOW_LOOKS)
     with named(own_world) as door:
         # Twice: the second finds nobody that waits.

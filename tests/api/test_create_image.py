@@ -57,11 +57,11 @@ def test_an_image_that_cannot_be_made_is_refused(door, server_id):
 
 def test_what_fails_after_the_answer_leaves_neither_image_nor_snapshot_and_says_why(door, site, server_id):
     rule = {"kind": "status_before", "method": "PUT", "path": "/file", "status": 403, "times": 1}
-    requests.post(f"{site.control_url}/faults", json=rule, timeout=10).raise_for_status()
+    requests.post(f"{site.control_url}/faults", json=rule, timeout=60).raise_for_status()
     answer = create(door, server_id)
     assert answer.status_code == 202
     door.running(server_id)
-    requests.delete(f"{site.control_url}/faults", timeout=10)
+    requests.delete(f"{site.control_url}/faults", timeout=60)
     assert left(site, server_id, door) == ([], [])
     action = door("GET", f"/servers/{server_id}/os-instance-actions", version="2.96").json()["instanceActions"][0]
     assert (action["action"], action["request_id"]) == ("createImage", answer.headers["x-openstack-request-id"])

@@ -149,13 +149,13 @@ def test_a_locked_and_a_busy_server_are_told_as_nova_does(door, site, image):
     same("servers/stop-locked-admin", act("2.69", **{"os-stop": None}))
     assert act("2.69", unlock=None).status_code == 202
     rule = {"kind": "late", "method": "DELETE", "path": "/attachments/", "seconds": 1.0}
-    requests.post(f"{site.control_url}/faults", json=rule, timeout=10).raise_for_status()
+    requests.post(f"{site.control_url}/faults", json=rule, timeout=60).raise_for_status()
     assert door("DELETE", f"/servers/{made}").status_code == 204
     same("servers/show-deleting", door("GET", f"/servers/{made}", version="2.69"))
     database = door.cloud.parts.cells.of(door.cloud.parts.registry.find_mapping(made).cell)
     sites.until(lambda: rows.get(database, made).task_state == "deleting", 10)
     same("servers/stop-again-409", act("2.69", **{"os-stop": None}))
-    requests.delete(f"{site.control_url}/faults", timeout=10)
+    requests.delete(f"{site.control_url}/faults", timeout=60)
     door.gone(made)
 
 

@@ -25,5 +25,5 @@ def test_an_owner_has_its_image_warmed_and_a_stranger_sees_nothing_of_it(door):
         assert {each["image_id"] for each in lines} == {image}
         return [each["state"] for each in lines if (each["cell"], each["tier"]) == ("cell2", "default")] == ["warm"]
 
-    sites.until(warm, 30)
+    sites.until(warm)
     assert door("POST", "/os-image-sources", asked).json()["warm"][0]["state"] == "hit"

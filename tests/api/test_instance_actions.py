@@ -22,7 +22,7 @@ def asked(door, image):
     answers = [made, act(door, server_id, lock={"locked_reason": "why"}), act(door, server_id, unlock=None)]
     assert act(door, server_id, **{"os-start": None}).status_code == 409
     answers.append(act(door, server_id, **{"os-stop": None}))
-    sites.until(lambda: door.show(server_id)["status"] == "SHUTOFF", 30)
+    sites.until(lambda: door.show(server_id)["status"] == "SHUTOFF")
     yield server_id, [answer.headers["x-openstack-request-id"] for answer in answers]
     door("DELETE", f"/servers/{server_id}")
     door.gone(server_id)
@@ -141,8 +141,8 @@ def test_what_failed_says_why_in_its_users_words(site, tmp_path, image):
     world.config.write_text(world.config.read_text() + "fails = spawn:failed\n")
     with opened(world) as door:
         server_id = door.boot(image)
-        sites.until(lambda: door.show(server_id)["status"] == "ERROR", 30)
-        sites.until(lambda: not door.cloud.parts.journal.opened(server_id), 30)
+        sites.until(lambda: door.show(server_id)["status"] == "ERROR")
+        sites.until(lambda: not door.cloud.parts.journal.opened(server_id))
         (action,) = actions(door, server_id).json()["instanceActions"]
         assert action["message"] == door.show(server_id)["fault"]["message"]
         events = actions(door, server_id, f"/{action['request_id']}").json()["instanceAction"]["events"]

@@ -150,7 +150,7 @@ def test_a_rebuild_ends_by_cinders_event_and_without_it_by_a_look(served, site, 
         assert (volume["status"], volume["volume_image_metadata"]["image_id"]) == ("in-use", to)
 
     rebuild(other_image)
-    sites.until(lambda: served.codes(server_id, "volume-reimaged") == [200], 30)
+    sites.until(lambda: served.codes(server_id, "volume-reimaged") == [200])
     with served.elsewhere():
         rebuild(image)
     assert served.codes(server_id, "volume-reimaged") == [200]
@@ -165,7 +165,7 @@ def test_what_is_told_of_a_server_in_a_cell_that_is_down_is_followed_when_it_is_
     with away(served.world, cell):
         served.start()
         extend(site, volume_id, size)
-        sites.until(lambda: served.codes(server_id, "volume-extended")[-1:] == [202], 30)
+        sites.until(lambda: served.codes(server_id, "volume-extended")[-1:] == [202])
         root = site.call("demo", "GET", f"{site.volume_url}/volumes/{volume_id}").json()["volume"]["attachments"]
         answer = site.call("demo", "DELETE", f"{site.volume_url}/attachments/{root[0]['attachment_id']}")
         assert answer.status_code == 503, "nobody knows whether the server uses it"
@@ -186,10 +186,10 @@ def test_the_openstack_command_by_the_catalog_alone(served, site, image, other_i
     (row,) = [row for row in run("volume", "list") if row["ID"] == volume_id]
     assert (row["Status"], row["Size"], row["Attached to"][0]["server_id"]) == ("in-use", 1, key)
     run("volume", "set", "--size", "2", volume_id, as_json=False)
-    sites.until(lambda: served.sizes(key, volume_id) == (2, 2), 30)
+    sites.until(lambda: served.sizes(key, volume_id) == (2, 2))
     assert served.codes(key, "volume-extended") == [200]
     run("server", "stop", key, as_json=False)
-    sites.until(lambda: served.door.show(key)["status"] == "SHUTOFF", 30)
+    sites.until(lambda: served.door.show(key)["status"] == "SHUTOFF")
     run("server", "start", key, as_json=False)
     served.door.running(key)
     run("server", "rebuild", "--image", other_image, "--reimage-boot-volume", "--wait", key, as_json=False)
@@ -211,6 +211,6 @@ class Command:
 
     def __call__(self, *words, as_json=True):
         asked = [self.path, *words, *(["-f", "json"] if as_json else [])]
-        done = subprocess.run(asked, env=self.environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(asked, env=self.environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout) if as_json else done.stdout

@@ -55,7 +55,7 @@ def test_without_a_token_that_counts_nothing_is_answered(door, token):
 def test_an_expired_token_is_no_token_though_it_was_good_before(door, site):
     token = site.auth("demo").get_token(sites._session())
     headers = {"X-Auth-Token": token, "X-Subject-Token": token}
-    requests.delete(f"{site.auth_url}/auth/tokens", headers=headers, timeout=10).raise_for_status()
+    requests.delete(f"{site.auth_url}/auth/tokens", headers=headers, timeout=60).raise_for_status()
     for route in ROUTES:
         assert ask(door, route, user=None, headers={"X-Auth-Token": token}).status_code == 401
 
@@ -92,7 +92,7 @@ def test_what_services_tell_and_ask_is_for_services_alone(door, user, route):
 def test_a_token_of_no_project_is_refused(door, site):
     person = {"name": "demo", "domain": {"id": "default"}, "password": "labdemo"}
     identity = {"methods": ["password"], "password": {"user": person}}
-    made = requests.post(f"{site.auth_url}/auth/tokens", timeout=10,
+    made = requests.post(f"{site.auth_url}/auth/tokens", timeout=60,
                          json={"auth": {"identity": identity, "scope": "unscoped"}})  # fmt: skip
     answer = door("GET", "/servers", user=None, headers={"X-Auth-Token": made.headers["X-Subject-Token"]})
     assert answer.status_code == 403
@@ -270,11 +270,11 @@ def test_without_keystone_a_token_that_was_not_seen_before_is_503(door, site):
     fresh = site.auth("demo").get_token(sites._session())
     known = door("GET", "/flavors")
     rule = {"kind": "status_before", "path": "/auth/tokens", "times": 0}
-    requests.post(f"{site.control_url}/faults", json=rule, timeout=10).raise_for_status()
+    requests.post(f"{site.control_url}/faults", json=rule, timeout=60).raise_for_status()
     try:
         answer = door("GET", "/flavors", user=None, headers={"X-Auth-Token": fresh})
         assert (known.status_code, door("GET", "/flavors").status_code) == (200, 200)
     finally:
-        requests.delete(f"{site.control_url}/faults", timeout=10)
+        requests.delete(f"{site.control_url}/faults", timeout=60)
     assert answer.status_code == 503
     assert answer.json()["serviceUnavailable"]["code"] == 503

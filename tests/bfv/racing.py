@@ -78,7 +78,7 @@ class Arena(sites.World):
             ends[server_id] = _CONTEXT.Process(target=_boot, args=words)
             ends[server_id].start()
         for process in ends.values():
-            process.join(180)
+            process.join(400)
             assert process.exitcode is not None, "a racer hangs"
         told = [path.read_text() for path in self.home.glob("*.error")]
         assert told == [], "\n".join(told)
@@ -91,14 +91,14 @@ def _boot(barrier, config, environment, image, server_id, group, die_at):
     try:
         with connect(config, from_environment) as cloud:
             from_environment()
-            barrier.wait(120)
+            barrier.wait(300)
             # Not before: one that is killed at a beat of its heart while it waits would leave the barrier locked.
             if die_at:
                 victim.watch("commit", die_at)
             request = BootRequest(image=image, flavor="tiny", name=environment["BFV_TEST_NAME"], server_id=server_id,
                                   group=group)  # fmt: skip
             cloud.boot(request)
-            cloud.wait(server_id, 120)
+            cloud.wait(server_id, 300)
     except errors.OverQuota:
         sys.exit(REFUSED)
     except errors.NoRoom:

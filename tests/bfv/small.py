@@ -18,6 +18,7 @@ cells = cell1,cell2
 [database]
 api_connection = {api}
 connection = {bfv}
+cell_timeout = 60
 [service_user]
 auth_type = v3password
 auth_url = http://127.0.0.1:1/v3

@@ -30,7 +30,7 @@ def site():
 def world(site, tmp_path):
     world = sites.World(site, tmp_path)
     text = world.config.read_text()
-    world.config.write_text(text.replace("[database]\n", "[database]\ncell_timeout = 2\nconnect_timeout = 2\n"))
+    world.config.write_text(text.replace("[database]\n", "[database]\nconnect_timeout = 2\n"))
     return world
 
 

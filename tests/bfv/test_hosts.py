@@ -44,7 +44,7 @@ def pool(tmp_path, opened):
         opened.append(cell.name)
         return Database(cell.name, cell.database_connection)
 
-    pool = Cells(opener, cell_timeout=5)
+    pool = Cells(opener, cell_timeout=60)
     yield pool
     pool.close()
 
@@ -261,7 +261,7 @@ def wanted(image, **changes):
 def test_a_server_goes_to_the_cell_of_a_host_in_its_zone_and_its_row_says_the_zone(cloud, image):
     request = wanted(image, availability_zone="az2")
     cloud.boot(request)
-    server = cloud.wait(request.server_id, 60)
+    server = cloud.wait(request.server_id, 300)
 
     assert (server.cell, server.availability_zone, server.status) == ("cell2", "az2", "BUILD")
     assert server.decision.hosts == {"cell2": "cell2-host"}
@@ -272,7 +272,7 @@ def test_a_server_goes_to_the_cell_of_a_host_in_its_zone_and_its_row_says_the_zo
 def test_without_a_wish_the_row_says_the_zone_of_the_host_that_was_chosen(cloud, image):
     request = wanted(image)
     cloud.boot(request)
-    server = cloud.wait(request.server_id, 60)
+    server = cloud.wait(request.server_id, 300)
 
     assert (server.cell, server.availability_zone) == ("cell1", "nova")
     assert server.decision.hosts == {"cell1": "cell1-host", "cell2": "cell2-host"}
@@ -341,7 +341,7 @@ def test_boots_of_one_instant_are_spread_over_the_cells(cloud, image, with_hosts
 
     assert sorted(each.decision.cells[0] for each in booted) == ["cell1"] * 3 + ["cell2"] * 3
     for each in booted:
-        cloud.wait(each.id, 60)
+        cloud.wait(each.id, 300)
         cloud.delete(each.id)
 
 
@@ -356,5 +356,5 @@ def test_of_two_projects_that_want_the_last_room_in_one_instant_one_gets_it(clou
     assert "cell1: no host fits: 1 without enough memory" in str(refused)
     assert accepted.decision.hosts == {"cell1": "cell1-host"}
     [owner] = [each for each in callers if each.project_id == accepted.project_id]
-    cloud.wait(accepted.id, 60, owner)
+    cloud.wait(accepted.id, 300, owner)
     cloud.delete(accepted.id, owner)

@@ -90,7 +90,7 @@ def sent(site, image_id):
     if not site.control_url:
         return sites.downloads(image_id)
     wanted = {"method": "GET", "path": f"/v2/images/{image_id}/file"}
-    return requests.get(f"{site.control_url}/calls", params=wanted, timeout=10).json()["count"]
+    return requests.get(f"{site.control_url}/calls", params=wanted, timeout=60).json()["count"]
 
 
 @pytest.mark.parametrize("backend", ["cinder", "rbd"])
@@ -107,7 +107,7 @@ def test_calls_are_counted_as_they_came(site, world, image_id, outside, backend)
         finally:
             gone = trial.delete()
     if site.control_url:
-        calls = requests.get(f"{site.control_url}/calls", timeout=10).json()["calls"]
+        calls = requests.get(f"{site.control_url}/calls", timeout=60).json()["calls"]
         came = Counter(SERVICES[each["service"]] for each in calls if each["global_id"] == trial.job.intent.request_id)
         counted = Counter(boot.calls) + Counter(gone.calls) + Counter(used)
         del counted["librbd"], counted["keystone"]
@@ -218,8 +218,8 @@ def test_each_call_of_librbd_counts_once_and_closing_does_not(site, clusters):
 @pytest.fixture
 def fault(site):
     """Return a maker of faults of the mocked cloud; all end with the test."""
-    yield lambda **rule: requests.post(f"{site.control_url}/faults", json=rule, timeout=10).raise_for_status()
-    requests.delete(f"{site.control_url}/faults", timeout=10)
+    yield lambda **rule: requests.post(f"{site.control_url}/faults", json=rule, timeout=60).raise_for_status()
+    requests.delete(f"{site.control_url}/faults", timeout=60)
 
 
 @pytest.mark.parametrize("site", ["mock"], indirect=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import requests
 
-TIMEOUT = 60
+TIMEOUT = 120
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Site:
         headers = {"Content-Type": "application/octet-stream"}
         return self.image(who, "PUT", f"/v2/images/{image_id}/file", data=data, headers=headers)
 
-    def states(self, who, volume_id, *last, seconds=60):
+    def states(self, who, volume_id, *last, seconds=120):
         """Look at a volume until it is in one of the states (None: gone); return the states that were seen."""
         seen, deadline = [], time.monotonic() + seconds
         while time.monotonic() < deadline:

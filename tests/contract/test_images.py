@@ -307,7 +307,7 @@ def test_a_copy_holds_its_image_and_changes_it(site, admin, make_image):
     first = site.image(admin, "POST", path, body)
     assert (first.status_code, first.content) == (202, b"")
     glance_refused(site.image(admin, "POST", path, body), 409, "Image has active task")
-    deadline, told = time.monotonic() + 60, set()
+    deadline, told = time.monotonic() + 120, set()
     # The stores are named once the task is at work, which is a moment later.
     while "os_glance_import_task" in (after := show(site, admin, image_id)):
         told.add(after.get("os_glance_importing_to_stores"))

@@ -15,7 +15,7 @@ SHOWN = NEW | {"os-extended-snapshot-attributes:project_id", "os-extended-snapsh
 
 
 def wait(site, who, ident, *last):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         answer = site.volume(who, "GET", f"/snapshots/{ident}")
         state = None if answer.status_code == 404 else answer.json()["snapshot"]["status"]

@@ -29,7 +29,7 @@ class Places:
         self.cells = {}
         for name in NAMES:
             create_cell(self.database(self.registry.add_cell(name, self.url(name))))
-        self.pool = Cells(self.database)
+        self.pool = Cells(self.database, cell_timeout=60)
 
     def url(self, name):
         return f"sqlite:///{self.home}/{name}.db"
@@ -97,7 +97,7 @@ def test_hosts_are_registered_mapped_and_reported_with_what_they_use(places, mak
 def test_it_reports_again_and_again_and_is_silent_after_its_end(places, agent):
     agent.start()
     assert places.reports("cell1")["cell1-host1"] == 1
-    sites.until(lambda: places.reports("cell1")["cell1-host1"] >= 3, 20)
+    sites.until(lambda: places.reports("cell1")["cell1-host1"] >= 3)
     agent.stop()
     [host] = hosts.list(places.cells["cell1"], "cell1")
     assert "bfv-heartbeat" not in [thread.name for thread in threading.enumerate()]

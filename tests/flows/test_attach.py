@@ -83,7 +83,7 @@ def test_a_guest_gets_a_volume_while_it_runs_and_while_it_is_off(hosted, site, r
             assert plugged(hosted, server) == ({root}, {root})
             if status == "ACTIVE":
                 cloud.stop(server.id)
-                server = cloud.wait(server.id, 60)
+                server = cloud.wait(server.id, 300)
         cloud.delete(server.id)
 
 
@@ -220,13 +220,13 @@ def test_rebuild_and_reboot_keep_what_was_attached(hosted, site, raw_image, volu
         server = boot(cloud, raw_image)
         device = cloud.attach_volume(server.id, VolumeRequest(volume))
         cloud.rebuild(server.id, raw_image)
-        after = cloud.wait(server.id, 60)
+        after = cloud.wait(server.id, 300)
         assert after.fault is None
         assert {each.uuid for each in after.devices} == {device.uuid, server.devices[0].uuid}
         assert site.volumes()[volume]["status"] == "in-use"
         assert volume in plugged(hosted, after)[1]
         cloud.reboot(server.id, hard=True)
-        cloud.wait(server.id, 60)
+        cloud.wait(server.id, 300)
         assert volume in plugged(hosted, after)[1]
         cloud.delete(server.id)
     sites.until(lambda: site.volumes()[volume]["status"] == "available")

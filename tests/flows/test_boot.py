@@ -14,7 +14,7 @@ HOST = {"host": "host1", "ip": "127.0.0.1", "initiator": "iqn.1993-08.org.debian
 def boot(cloud, image, **changes):
     request = bfv.BootRequest(**{"image": image, "flavor": "tiny", "name": sites.NAME, **changes})
     cloud.boot(request)
-    return cloud.wait(request.server_id, 120)
+    return cloud.wait(request.server_id, 300)
 
 
 @pytest.mark.parametrize("cell", ["cell1", "cell2"])
@@ -100,7 +100,7 @@ def test_rebuild_writes_another_image_onto_the_same_volume(world, raw_image, sit
         cloud.connect(server.id, HOST)
 
         cloud.rebuild(server.id, other)
-        after = cloud.wait(server.id, 120)
+        after = cloud.wait(server.id, 300)
 
         assert (after.status, after.fault) == ("BUILD", None)
         assert after.devices[0].volume_id == server.devices[0].volume_id

@@ -49,7 +49,7 @@ def test_an_image_of_a_server_names_a_snapshot_of_its_root_and_boots(make_world,
         image_id = cloud.create_image(server.id, sites.NAME, {"made": "here"})
         told = images(site)[image_id]
         assert told["status"] in ("queued", "active")
-        cloud.wait(server.id, 60)
+        cloud.wait(server.id, 300)
         told = images(site)[image_id]
         [snapshot] = snapshots(site, server.devices[0].volume_id)
         assert (told["status"], told["size"], told["visibility"], told["owner"]) == (
@@ -88,14 +88,14 @@ def test_no_image_is_made_of_what_cannot_have_one_and_what_cinder_refuses_is_und
             cloud.create_image(server.id, sites.NAME)
         reset["os-reset_status"]["status"] = "in-use"
         site.call("admin", "POST", f"{site.volume_url}/volumes/{volume}/action", json=reset)
-        cloud.wait(server.id, 60)
+        cloud.wait(server.id, 300)
         for metadata, words in (
             ({"a": 1}, "make image"),
             ({"visibility": "public"}, "no property visibility"),
         ):
             with pytest.raises(BadRequest, match=words):
                 cloud.create_image(server.id, sites.NAME, metadata)
-            cloud.wait(server.id, 60)
+            cloud.wait(server.id, 300)
         assert (images(site), snapshots(site, volume)) == ({}, [])
         assert [intent.phase for intent, _ in cloud.history(server.id)] == ["done", "failed", "failed", "failed"]
         cloud.edits.reset_state(server.id, site.caller("admin"), "error")

@@ -226,14 +226,14 @@ def test_an_image_of_a_server_has_all_its_disks_and_one_that_fails_leaves_none(w
         try:
             with pytest.raises(Refused, match=r"(?i)quota|snapshotlimit"):
                 cloud.create_image(first.id, sites.NAME)
-            cloud.wait(first.id, 60)
+            cloud.wait(first.id, 300)
         finally:
             site.call("admin", "PUT", quota, json={"quota_set": {"snapshots": -1}})
         assert images(site) == {}
         assert [snapshots(site, device.volume_id) for device in first.devices] == [[], [], []]
 
         image = cloud.create_image(first.id, sites.NAME)
-        cloud.wait(first.id, 60)
+        cloud.wait(first.id, 300)
         copy = boot(cloud, image)
 
         assert (copy.cell, copy.fault) == ("cell2", None)

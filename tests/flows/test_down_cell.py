@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.usefixtures("nothing_left"), pytest.mark.parametrize("
 def boot(cloud, image, **how):
     request = bfv.BootRequest(image=image, flavor="big", name=sites.NAME, **how)
     cloud.boot(request)
-    return cloud.wait(request.server_id, 60)
+    return cloud.wait(request.server_id, 300)
 
 
 @contextlib.contextmanager
@@ -113,7 +113,7 @@ def test_a_boot_whose_cell_dies_before_its_row_is_written_ends_whole_when_it_is_
             pass
         assert cloud.server(request.server_id).status == "BUILD"
         lock.execute("ROLLBACK")
-        server = cloud.wait(request.server_id, 60)
+        server = cloud.wait(request.server_id, 300)
         assert (server.cell, server.task_state) == ("cell1", "spawning")
         cloud.delete(server.id)
 

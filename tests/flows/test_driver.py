@@ -68,7 +68,7 @@ def state(server):
 
 
 def settled(cloud, server):
-    return cloud.wait(server.id, 60)
+    return cloud.wait(server.id, 300)
 
 
 def test_a_server_boots_to_active_on_a_host_of_its_cell_and_its_deletion_leaves_nothing(world, site, raw_image):

@@ -154,7 +154,7 @@ def _booted(world, image):
     request = bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME)
     with world.cloud() as cloud:
         cloud.boot(request)
-        assert cloud.wait(request.server_id, 120).task_state == "spawning"
+        assert cloud.wait(request.server_id, 300).task_state == "spawning"
     return request.server_id
 
 

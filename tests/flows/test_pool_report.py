@@ -53,7 +53,7 @@ def row(world):
         def make(image, cell="cell1", host="compute1"):
             request = bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME, availability_zone=cell)
             cloud.boot(request)
-            booted.append(cloud.wait(request.server_id, 120).id)
+            booted.append(cloud.wait(request.server_id, 300).id)
             servers.update(cloud.parts.cells.named(cell), request.server_id, host=host)
             return request.server_id
 

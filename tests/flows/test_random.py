@@ -91,7 +91,7 @@ class Machine(RuleBasedStateMachine):
         self.cloud = self.stack.enter_context(self.world.cloud())
 
     def control(self, method, path, **kwargs):
-        answer = requests.request(method, self.site.control_url + path, timeout=10, **kwargs)
+        answer = requests.request(method, self.site.control_url + path, timeout=60, **kwargs)
         assert answer.status_code in (200, 204), answer.text
 
     def pick(self, number, met=None):
@@ -136,7 +136,7 @@ class Machine(RuleBasedStateMachine):
         self.arm(met)
         self.cloud.boot(bfv.BootRequest(image=self.image, flavor="tiny", name=sites.NAME, server_id=known.id))
         self.known.append(known)
-        server = self.cloud.wait(known.id, 30)
+        server = self.cloud.wait(known.id, 300)
         assert (server.status, server.fault) == ("BUILD", None)
 
     @precondition(alive)
@@ -153,7 +153,7 @@ class Machine(RuleBasedStateMachine):
     def rebuild(self, number, met):
         known = self.pick(number, met)
         if self.done(known, lambda: self.cloud.rebuild(known.id, self.image)):
-            server = self.cloud.wait(known.id, 30)
+            server = self.cloud.wait(known.id, 300)
             assert server.fault is None, server.fault
             known.host = self.sure(known, None)
 
@@ -206,7 +206,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self):
         with self.stack:
             self.control("DELETE", "/faults")
-            sites.until(self.nothing_open, 20)
+            sites.until(self.nothing_open)
             self.check()
             for server in self.cloud.servers():
                 assert self.cloud.delete(server.id).kept == ()
@@ -293,7 +293,7 @@ def test_a_verb_that_overtakes_one_without_an_answer_has_the_last_word(mocked, c
     verbs = {
         "connect": lambda host: cloud.connect(known.id, {**HOST, "host": host}),
         "disconnect": lambda _: cloud.disconnect(known.id),
-        "rebuild": lambda _: (cloud.rebuild(known.id, machine.image), cloud.wait(known.id, 30)),
+        "rebuild": lambda _: (cloud.rebuild(known.id, machine.image), cloud.wait(known.id, 300)),
     }
     if case.first == "disconnect":
         verbs["connect"]("host1")
@@ -305,7 +305,7 @@ def test_a_verb_that_overtakes_one_without_an_answer_has_the_last_word(mocked, c
         verbs[case.second](case.host)
     except bfv.errors.BadRequest:
         # It may say that another verb comes first.
-        sites.until(machine.nothing_open, 20)
+        sites.until(machine.nothing_open)
         verbs[case.second](case.host)
 
     known.host = case.host

@@ -37,7 +37,7 @@ class RecordsWorld(DriverWorld):
     def write_config(self, **settings):
         super().write_config(**settings)
         if self.site.control_url:
-            url = self.placement_url = requests.get(self.site.control_url, timeout=9).json()["placement_url"]
+            url = self.placement_url = requests.get(self.site.control_url, timeout=60).json()["placement_url"]
             with self.config.open("a") as file:
                 file.write(f"\n[placement]\nendpoint_override = {url}\n")
 
@@ -94,7 +94,7 @@ def genuine(cloud, raw_image, allocations):
     """A server that booted from its volume, off."""
     server = boot(cloud, raw_image, flavor="big", availability_zone="nova")
     cloud.stop(server.id)
-    server = cloud.wait(server.id, 60)
+    server = cloud.wait(server.id, 300)
     if allocations:
         allocations.count(server.id, VCPU=1, MEMORY_MB=128)
     yield server
@@ -325,6 +325,6 @@ def test_a_disk_on_a_shared_provider_goes_and_comes_back_there(cloud, site, loca
 def test_a_change_between_reading_and_writing_is_met_by_reading_again(cloud, site, local, bound, world, counted):
     rule = {"kind": "status_before", "method": "PUT", "path": "/placement/allocations/", "status": 409, "times": 2,
             "body": {"errors": [{"code": "placement.concurrent_update", "detail": "generation"}]}}  # fmt: skip
-    requests.post(f"{site.control_url}/faults", json=rule, timeout=9).raise_for_status()
+    requests.post(f"{site.control_url}/faults", json=rule, timeout=60).raise_for_status()
     convert(cloud, local, bound)
     assert counted() == 0

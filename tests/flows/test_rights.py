@@ -30,7 +30,7 @@ def test_a_service_user_without_other_rights_suffices_while_the_users_token_is_a
         assert site.volumes()[attached.disk_id]["status"] == "in-use"
         cloud.disconnect(server.id, who)
         cloud.rebuild(server.id, raw_image)
-        assert cloud.wait(server.id, 120).fault is None
+        assert cloud.wait(server.id, 300).fault is None
         assert cloud.delete(server.id).kept == ()
 
 
@@ -94,7 +94,7 @@ def test_no_token_is_written_anywhere(world, site, raw_image, caplog):
     with world.cloud() as cloud:
         request = bfv.BootRequest(image=raw_image, flavor="tiny", name=sites.NAME, user_data="c2VjcmV0LXVzZXItZGF0YQ==")
         cloud.boot(request)
-        server = cloud.wait(request.server_id, 120)
+        server = cloud.wait(request.server_id, 300)
         cloud.connect(server.id, HOST)
         cloud.delete(server.id)
     written = b"".join(path.read_bytes() for path in world.home.glob("bfv.db*"))

@@ -44,13 +44,13 @@ def test_boots_go_on_to_the_other_cell_and_what_they_left_is_removed_when_it_ans
         for cell in ("cell1", "cell2"):
             first = wanted(raw_image, availability_zone=cell)
             cloud.boot(first)
-            assert cloud.wait(first.server_id, 120).task_state == "spawning"
+            assert cloud.wait(first.server_id, 300).task_state == "spawning"
             cloud.delete(first.server_id)
         with site.silent("cell1"):
             asked = [wanted(raw_image) for _ in range(3)]
             for request in asked:
                 cloud.boot(request)
-            servers = [cloud.wait(request.server_id, 120) for request in asked]
+            servers = [cloud.wait(request.server_id, 300) for request in asked]
             assert [(each.cell, each.task_state) for each in servers] == [("cell2", "spawning")] * 3
             late = [server for server in servers if server.left_outside]
             assert late, "none of them tried cell1 first"
@@ -80,7 +80,7 @@ def test_where_no_other_cell_fits_the_server_is_in_error_and_the_straggler_is_na
 
 def deletions(site, volume_id):
     """Return how often the mocked Cinder was asked to delete a volume, and how often with force."""
-    calls = requests.get(f"{site.control_url}/calls", timeout=10).json()["calls"]
+    calls = requests.get(f"{site.control_url}/calls", timeout=60).json()["calls"]
     mine = [call for call in calls if f"/volumes/{volume_id}" in call["path"]]
     plain = sum(call["method"] == "DELETE" for call in mine)
     return plain, sum("os-force_delete" in (call["body"] or {}) for call in mine)
@@ -92,7 +92,7 @@ def test_a_deletion_that_the_storage_fails_is_asked_for_again_and_then_stays_ope
     with world.cloud() as cloud:
         request = wanted(raw_image, availability_zone="cell1")
         cloud.boot(request)
-        server = cloud.wait(request.server_id, 60)
+        server = cloud.wait(request.server_id, 300)
         [volume] = [device.volume_id for device in server.devices if device.volume_id]
         with site.failing("cell1"):
             with pytest.raises(bfv.errors.StorageError, match=f"could not delete volume {volume}"):

@@ -10,6 +10,7 @@ import bfv
 from bfv.images import book
 from tests import sites
 from tests.faultproxy import FaultProxy
+from tests.flows.test_faults import LATE, READ_TIMEOUT
 from tests.flows.test_kill import SEED, _repaired
 from tests.images.conftest import snapshots
 from tests.images.test_kill import one_or_none
@@ -42,12 +43,12 @@ def nothing_left(site):
 def test_one_call_meets_one_fault(site, tmp_path, make_image, kind, method, path, fault):
     image = make_image()
     with FaultProxy(site.volume_url) as volumes, FaultProxy(site.image_url) as images:
-        world = sites.World(site, tmp_path, volume_url=volumes.url, image_url=images.url, sources=kind, late_answer=3,
-                            read_timeout=2)  # fmt: skip
+        world = sites.World(site, tmp_path, volume_url=volumes.url, image_url=images.url, sources=kind,
+                            late_answer=LATE, read_timeout=READ_TIMEOUT)  # fmt: skip
         with world.cloud("admin") as cloud:
             cloud.parts.places.places()
             rule = (images if kind == "glance" else volumes).rule(
-                method, path, fault, nth=2 if "GET" in method else 1, **({"seconds": 4.0} if fault == "late" else {})
+                method, path, fault, nth=2 if "GET" in method else 1, **({"seconds": LATE} if fault == "late" else {})
             )
             done = cloud.images.warm(image, ["cell2"])[0]
         _repaired(world)
@@ -75,7 +76,7 @@ def test_a_storage_that_is_silent_in_the_middle_holds_up_no_boot_and_the_warm_up
             assert (done.state, "repair" in done.why) == ("warming", True)
             asked = bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME)
             cloud.boot(asked)
-            server = cloud.wait(asked.server_id, 120)
+            server = cloud.wait(asked.server_id, 300)
             assert (server.cell, server.task_state) == ("cell1", "spawning")
         _repaired(patient)
         [done] = admin.images.warm(image, ["cell2"])
@@ -100,7 +101,7 @@ def test_a_cell_that_is_full_is_told_and_nothing_is_left(site, world, make_image
 
 def _full(site, full):
     if site.control_url:
-        requests.put(f"{site.control_url}/cells/cell2", json={"full": full}, timeout=10).raise_for_status()
+        requests.put(f"{site.control_url}/cells/cell2", json={"full": full}, timeout=60).raise_for_status()
 
 
 def test_a_boot_that_is_deleted_while_it_warms_leaves_the_warm_up_to_others(site, world, make_image):

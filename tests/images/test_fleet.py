@@ -82,7 +82,7 @@ def test_a_boot_joins_a_warm_up_that_runs_and_asks_cinder_for_nothing_meanwhile(
         cloud.boot(asked)
         time.sleep(0.5)
         assert site.ours() == (set(), set())
-        server_ = cloud.wait(asked.server_id, 60)
+        server_ = cloud.wait(asked.server_id, 300)
         warming.join()
         [row] = book.of_image(cloud.parts.journal.database, image)
         assert root(site, server_)["snapshot_id"] == row.snapshot_id

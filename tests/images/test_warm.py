@@ -21,7 +21,7 @@ def booted(cloud, image, count=1, **how):
     asked = [request(image, **how) for _ in range(count)]
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(cloud.boot, asked))
-    done = [cloud.wait(each.server_id, 240) for each in asked]
+    done = [cloud.wait(each.server_id, 300) for each in asked]
     assert [each.task_state for each in done] == ["spawning"] * count, done[0].fault
     return done
 

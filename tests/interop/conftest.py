@@ -46,7 +46,7 @@ def deployed(home: Path, release: str) -> Iterator[Deployment]:
     try:
         config = real.deploy(home, urls, release)
         api = Database("api", urls["api"])
-        cells = Cells(lambda cell: Database(cell.name, cell.database_connection))
+        cells = Cells(lambda cell: Database(cell.name, cell.database_connection), cell_timeout=60)
         with real.Nova(config, release) as nova:
             yield Deployment(api, Registry(api, urls["api"]), cells, urls, config, nova)
         cells.close()

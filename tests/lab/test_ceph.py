@@ -122,7 +122,7 @@ def test_a_rebuild_leaves_the_new_images_bytes_on_the_same_volume(site, world, c
         assert head(cell, volume, len(first)) == hashlib.sha256(first).hexdigest()
 
         cloud.rebuild(server.id, images[1])
-        assert cloud.wait(server.id, 120).fault is None
+        assert cloud.wait(server.id, 300).fault is None
 
         assert head(cell, volume, len(second)) == hashlib.sha256(second).hexdigest()
         cloud.delete(server.id)

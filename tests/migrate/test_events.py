@@ -93,7 +93,7 @@ def test_a_wave_that_is_asked_to_stop_finishes_what_it_began(cloud, image_id):
     sites.until(lambda: any(cloud.root(key).volume_id for key in keys))
     running.send_signal(signal.SIGTERM)
 
-    done = json.loads(running.communicate(timeout=120)[0])
+    done = json.loads(running.communicate(timeout=300)[0])
 
     assert running.returncode == 1
     states = {each["state"] for each in done}

@@ -34,7 +34,7 @@ def health(ground):
 
     def says(word):
         url = f"{ground.site.control_url}/cells/cell1"
-        requests.put(url, json={"health": word}, timeout=10).raise_for_status()
+        requests.put(url, json={"health": word}, timeout=60).raise_for_status()
 
     yield says
     says("HEALTH_OK")

@@ -52,7 +52,7 @@ class World:
             create_cell(database)
             self.registry.add_cell(f"cell{number + 1}", self.urls[number])
         self.cell_ids = {number: self.cell(number).id for number in self.urls}
-        self.cells = Cells(lambda cell: Database(cell.name, cell.database_connection, connect_timeout=2))
+        self.cells = Cells(lambda cell: Database(cell.name, cell.database_connection), cell_timeout=60)
         self.listing = Listing(self.registry, self.cells)
 
     def close(self):

@@ -133,7 +133,7 @@ def bytes_of(clusters, settings):
     return read
 
 
-def until(done, seconds=60):
+def until(done, seconds=120):
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -138,14 +138,14 @@ def test_a_fetch_that_fails_or_is_too_short_is_an_error_that_says_why(site, back
     path = f"/v2/images/{image_id}/file"
     rule = {"kind": "status_before", "method": "GET", "path": path, "status": status, "body": "short", "times": 0}
     disks = Disks(backend, access, Target("cell2"), image_id, 60)
-    answer = requests.post(f"{site.control_url}/faults", json=rule, timeout=10)
+    answer = requests.post(f"{site.control_url}/faults", json=rule, timeout=60)
     assert answer.ok, answer.text
     try:
         disk = disks.create(disks.spec())
         until(lambda: backend.get(access, disk.id).status == "error")
         assert words in backend.explain(access, disk.id)
     finally:
-        requests.delete(f"{site.control_url}/faults", timeout=10)
+        requests.delete(f"{site.control_url}/faults", timeout=60)
         for each in disks.made:
             disks.remove(each)
 

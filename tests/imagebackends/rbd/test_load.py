@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 def in_a_process(source, *words):
     done = subprocess.run(
-        [sys.executable, *words, "-c", source], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *words, "-c", source], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
