@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
+from tests import leaks
+
 ROOT = Path(__file__).parent.parent
 _mother: list[subprocess.Popen] = []
 
@@ -25,7 +27,9 @@ def victim(argv, environment):
         atexit.register(_mother[0].stdin.close)
     _mother[0].stdin.write(json.dumps([argv, environment]) + "\n")
     _mother[0].stdin.flush()
-    return SimpleNamespace(**json.loads(_mother[0].stdout.readline()))
+    died = SimpleNamespace(**json.loads(_mother[0].stdout.readline()))
+    leaks.look(f"printed by {argv}", died.stdout + died.stderr)
+    return died
 
 
 def _bear(argv, environment):

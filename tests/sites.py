@@ -21,7 +21,7 @@ import bfv
 from bfv.cloud import Cloud
 from bfv.config import load
 from bfv.types import new_request_id
-from tests import nursery
+from tests import leaks, nursery
 
 # Of this run alone, so that others may use the same cloud at the same time.
 NAME = os.environ.setdefault("BFV_TEST_NAME", f"vm-{uuid.uuid4().hex[:8]}")
@@ -265,6 +265,8 @@ def mock():
     from bfv.mockcloud import start
 
     with start() as server:
+        for cell in server.cloud.cells.values():
+            cell.keyring = leaks.KEYRING
         yield mock_of(server)
 
 
@@ -423,6 +425,7 @@ class World:
             timeout=600,
             cwd=self.home,
         )
+        leaks.look(f"printed by bfv {words}", done.stdout + done.stderr)
         assert done.returncode == expect, (done.returncode, done.stdout, done.stderr)
         return done.stdout if expect == 0 else done.stderr + done.stdout
 

@@ -23,6 +23,7 @@ from bfv import cli, compare
 from bfv.caller import from_environment
 from bfv.migrate import look, wave
 from bfv.types import ServerEvent
+from tests import leaks
 
 COUNTS = {"commit": 0, "before": 0, "after": 0, "guest": 0}
 LOCK = threading.Lock()
@@ -77,6 +78,7 @@ def migrate(cloud, server_id, option=None, value=None):
 def main():
     """Run a verb and return how it ended, as a process tells it."""
     config, kind, number, verb, *words = sys.argv[1:]
+    leaks.watch_here()
     if verb == "cli":
         return cli.main(["--config-file", config, *words])
     with bfv.connect(config, from_environment) as cloud:

@@ -110,6 +110,8 @@ def connect(cloud: "Cloud", volume: Volume, attachment: Attachment, connector: J
         "driver_volume_type": "rbd",
         "attachment_id": attachment.id,
         "enforce_multipath": False,
+        # cinder/volume/drivers/rbd.py:_get_keyring_contents, where `rbd_keyring_conf` is set.
+        **({"keyring": cell.keyring} if cell.keyring else {}),
     }
     cloud.touch(volume, status="attaching")
 

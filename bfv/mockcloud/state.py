@@ -54,6 +54,7 @@ class Cell:
     host: str
     capacity_gb: float
     cluster: Cluster
+    keyring: str | None = None
     storage: str = "up"
     health: str = "HEALTH_OK"
     full: bool = False

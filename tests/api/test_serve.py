@@ -14,7 +14,7 @@ import requests
 from bfv import config
 from bfv.api.service import Service
 from bfv.cloud import Cloud
-from tests import sites
+from tests import leaks, sites
 from tests.api.conftest import Door, world_with_hosts
 
 SLOW = {"creating": {"seconds": 1.5}}
@@ -47,6 +47,7 @@ class Process:
         code = self.process.wait(120)
         self.process.stdout.close()
         self._errors.close()
+        leaks.look(str(self.log), self.log.read_text())
         return code
 
 
@@ -81,8 +82,8 @@ def test_a_killed_boot_is_finished_by_the_next_process_which_logs_requests_and_n
     text = second.log.read_text()
     assert re.search(rf"{request_id} user \w+ project \w+ GET /v2.1/servers/{server_id} 200 \d+ ms\n", text)
     assert "GET /v2.1/fla\\nvors 401" in text
-    for secret in ("s3cret-pass", "czNjcmV0", second.door.token("demo"), "labsvc", "Traceback", "SELECT", "evil"):
-        assert secret not in text
+    for other in ("Traceback", "SELECT", "evil"):
+        assert other not in text
 
 
 def test_a_stop_lets_a_request_in_flight_end_and_takes_no_other(own_world, site, image):

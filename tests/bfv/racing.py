@@ -15,7 +15,7 @@ from bfv.types import BootRequest
 from cells import create_cell
 from cells import hosts as cell_hosts
 from cells.types import Host
-from tests import sites, victim
+from tests import leaks, sites, victim
 
 REFUSED, NO_ROOM, KILLED = 10, 11, -9
 # Children are forks of one clean process that has imported all of this.
@@ -88,6 +88,7 @@ class Arena(sites.World):
 def _boot(barrier, config, environment, image, server_id, group, die_at):
     os.environ.clear()
     os.environ.update(environment)
+    leaks.watch_here()
     try:
         with connect(config, from_environment) as cloud:
             from_environment()

@@ -2,7 +2,6 @@
 """What `bfv cell` tells and does, on a cloud whose storage is mocked and whose databases are real files."""
 
 import json
-import logging
 
 import pytest
 import sqlalchemy as sa
@@ -35,14 +34,13 @@ def world(site, tmp_path):
 
 
 @pytest.fixture
-def run(world, capsys, caplog):
+def run(world, capsys):
     """Runs a verb as its user would; returns the exit code and all that was said, which never holds a password."""
 
     def run(*words):
-        with caplog.at_level(logging.DEBUG):
-            code = cli.main(["--config-file", str(world.config), *words])
+        code = cli.main(["--config-file", str(world.config), *words])
         said = capsys.readouterr()
-        assert SECRET not in said.out + said.err + caplog.text
+        assert SECRET not in said.out + said.err
         return code, said.out + said.err
 
     return run

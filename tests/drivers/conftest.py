@@ -20,7 +20,8 @@ def new_guest(**changes):
     root = BlockDevice(
         uuid=str(uuid.uuid4()), source_type="image", destination_type="volume", boot_index=0,
         volume_id=str(uuid.uuid4()), attachment_id=str(uuid.uuid4()), volume_size=1,
-        connection_info={"driver_volume_type": "rbd", "data": {"name": "pool/volume-1"}, "serial": "1"},
+        connection_info={"driver_volume_type": "rbd", "data": {"name": "pool/volume-1", "auth_password": "s3cret"},
+                         "serial": "1"},
     )  # fmt: skip
     swap = BlockDevice(uuid=str(uuid.uuid4()), source_type="blank", destination_type="local", boot_index=-1,
                        volume_size=3, guest_format="swap")  # fmt: skip
