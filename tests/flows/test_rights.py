@@ -2,13 +2,16 @@
 """Whose token does what: a row of the table of rights for each service user that an operator may have made."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
+from keystoneauth1.identity import v3
 
 import bfv
 from bfv import errors
 from tests import sites
 from tests.flows.test_boot import HOST, boot
+from tests.leaks import KEYRING
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -90,6 +93,27 @@ def test_the_service_user_finishes_what_a_crash_left_and_the_volume_is_the_users
         cloud.delete(server_id)
 
 
+def test_an_application_credential_boots_and_its_secret_is_written_nowhere(world, site, raw_image):
+    who = site.caller("demo")
+    path = f"{site.auth_url}/users/{who.user_id}/application_credentials"
+    made = site.call("demo", "POST", path, json={"application_credential": {"name": sites.NAME}}).json()
+    own = made["application_credential"]
+    auth = v3.ApplicationCredential(
+        site.auth_url, application_credential_id=own["id"], application_credential_secret=own["secret"]
+    )
+    try:
+        with world.cloud() as cloud:
+            accepted = cloud.boot(bfv.BootRequest(image=raw_image, flavor="tiny", name=sites.NAME),
+                                  replace(who, auth=auth))  # fmt: skip
+            assert cloud.wait(accepted.id, 300).task_state == "spawning"
+            assert cloud.delete(accepted.id, replace(who, auth=auth)).kept == ()
+    finally:
+        site.call("demo", "DELETE", f"{path}/{own['id']}")
+    written = b"".join(path.read_bytes() for path in world.home.glob("*.db*"))
+    assert accepted.id.encode() in written
+    assert own["secret"].encode() not in written
+
+
 def test_no_token_is_written_anywhere(world, site, raw_image):
     with world.cloud() as cloud:
         request = bfv.BootRequest(image=raw_image, flavor="tiny", name=sites.NAME, user_data="c2VjcmV0LXVzZXItZGF0YQ==")
@@ -99,5 +123,5 @@ def test_no_token_is_written_anywhere(world, site, raw_image):
         cloud.delete(server.id)
     written = b"".join(path.read_bytes() for path in world.home.glob("bfv.db*"))
     assert request.server_id.encode() in written
-    for secret in (b"gAAAAA", b"labdemo", b"labsvc", b"c2VjcmV0LXVzZXItZGF0YQ=="):
+    for secret in (b"gAAAAA", b"labdemo", b"labsvc", b"c2VjcmV0LXVzZXItZGF0YQ==", KEYRING.encode()):
         assert secret not in written
