@@ -20,7 +20,8 @@ from imagebackends.backend import Backend
 from imagebackends.types import Access, Disk
 
 Done = Callable[[Disk | None], bool]
-CONFIRM = 5.0
+# Seconds until an unlisted disk is asked for by itself, and for the last look.
+CONFIRM, LAST = 5.0, 1.0
 
 
 @dataclass
@@ -62,7 +63,8 @@ class Waits:
         """Wait until ``done`` holds of the disk (None once it is gone) and return it.
 
         ``stop`` is called now and then and raises to end the wait. ``vanishing`` says that the disk is being removed,
-        so that one which a look does not show is asked for at once. Raises MaybeRunning at the deadline.
+        so that one which a look does not show is asked for at once. Raises MaybeRunning at the deadline, after a last
+        look: a process that stood still for a while has not seen what came meanwhile.
         """
         deadline = time.monotonic() + seconds
         key = "everywhere" if access.everywhere else access.project_id
@@ -75,14 +77,15 @@ class Waits:
         try:
             while True:
                 stop()
-                if time.monotonic() > deadline:
-                    raise MaybeRunning(
-                        f"Volume {disk.id} was still {news.status if news else 'there'} after {seconds:.0f} seconds."
-                    )
-                if self._next(key, access, wait, deadline):
+                overdue = time.monotonic() > deadline
+                if self._next(key, access, wait, time.monotonic() + LAST if overdue else deadline):
                     news = wait.news
                     if done(news):
                         return news
+                if overdue:
+                    raise MaybeRunning(
+                        f"Volume {disk.id} was still {news.status if news else 'there'} after {seconds:.0f} seconds."
+                    )
         finally:
             with self._changed:
                 self._waiting[key].remove(wait)

@@ -114,6 +114,12 @@ def test_the_deadline_ends_the_wait_and_says_what_it_saw(shelf, waits):
         waits.until(ACCESS, shelf.put("a", NEVER), available, 0.2, lambda: None)
 
 
+def test_past_the_deadline_it_looks_once_more(shelf, waits):
+    assert waits.until(ACCESS, shelf.put("a", 0), available, -9, lambda: None).status == "available"
+    with pytest.raises(MaybeRunning, match="still creating"):
+        waits.until(ACCESS, shelf.put("b", 1), available, -9, lambda: None)
+
+
 def test_stop_ends_the_wait(shelf, waits):
     def stop():
         raise Cancelled
