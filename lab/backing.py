@@ -52,7 +52,7 @@ def amqp_answers() -> bool:
     """Whether a broker begins the handshake; the port alone opens seconds before that."""
     try:
         with socket.create_connection((HOST, PORTS["rabbitmq"]), 1) as connection:
-            connection.settimeout(2)
+            connection.settimeout(10)
             connection.sendall(AMQP_HEADER)
             answer = connection.recv(16)
     except OSError:
@@ -99,7 +99,7 @@ POSTGRESQL = Service(
     ready=postgresql_answers,
     ports=(PORTS["postgresql"],),
     # It waits for its clients to leave, and recovers from having been killed.
-    leave_seconds=5,
+    leave_seconds=15,
 )
 RABBITMQ = Service(
     "rabbitmq",

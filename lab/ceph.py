@@ -9,7 +9,7 @@ from typing import Any
 from lab.process import Service, main_pid, poll, port_open, run, start, tail, wait
 from lab.settings import CELLS, HOST, POOLS, Cell, LabError, render
 
-CLEAN_SECONDS = 120
+CLEAN_SECONDS = 300
 MGR_SOURCE = Path("/usr/share/ceph/mgr")
 MGR_REAL = ("mgr_module.py", "mgr_util.py", "rbd_support")
 # The manager insists on these modules; empty ones keep it healthy at a third of the memory.
@@ -186,7 +186,7 @@ def osd_state(cell: Cell) -> str:
         return "down"
     socket = cell.root / "run" / f"osd.0.{pid}.asok"
     try:
-        text = run(f"ceph-status-{cell.name}", ["ceph", "--admin-daemon", socket, "status"], seconds=15)
+        text = run(f"ceph-status-{cell.name}", ["ceph", "--admin-daemon", socket, "status"], seconds=60)
     except LabError:
         return "starting"
     return str(json.loads(text)["state"])
@@ -196,8 +196,8 @@ def question(cell: Cell, *words: str) -> Any:
     return json.loads(
         run(
             f"ceph-status-{cell.name}",
-            ["ceph", "-c", cell.conf, "--connect-timeout", "10", *words, "-f", "json"],
-            seconds=15,
+            ["ceph", "-c", cell.conf, "--connect-timeout", "30", *words, "-f", "json"],
+            seconds=60,
         )
     )
 

@@ -146,7 +146,7 @@ def once(name: str, *commands: list[object]) -> None:
     if stamp.exists() and stamp.read_text() == lock_hash():
         return
     for command in commands:
-        run(name, command, seconds=300)
+        run(name, command, seconds=600)
     write(stamp, lock_hash())
 
 

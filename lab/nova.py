@@ -38,7 +38,7 @@ connection = {api}
 [database]
 connection = {database}
 """
-COMMAND_SECONDS = 180.0
+COMMAND_SECONDS = 600.0
 
 
 def home(release: str) -> Path:

@@ -19,7 +19,7 @@ from pathlib import Path
 from lab.settings import HOST, LAB, LOG, RUN, VENV_BIN, LabError, write
 
 MARK_VARIABLE = "BFV_LAB_PROCESS"
-READY_SECONDS = 120
+READY_SECONDS = 300
 TAIL_LINES = 25
 
 
@@ -101,7 +101,7 @@ def start(service: Service) -> None:
     if main_pid(service):
         send(service, signal.SIGCONT)
         return
-    end_all(lambda: members(service.name), signal.SIGTERM, 5)
+    end_all(lambda: members(service.name), signal.SIGTERM, 15)
     for port in service.ports:
         if port_open(port):
             raise LabError(f"{service.name}: port {port} is taken by a process that is not of this lab")
@@ -145,7 +145,7 @@ def end_all(living: Callable[[], Sequence[int]], number: signal.Signals, seconds
     if not poll(lambda: not living(), seconds):
         for pid in living():
             deliver(pid, signal.SIGKILL)
-        if not poll(lambda: not living(), 10):
+        if not poll(lambda: not living(), 60):
             raise LabError(f"processes {living()} outlive SIGKILL")
 
 

@@ -213,7 +213,7 @@ def test_what_was_never_told_is_seen_with_the_next(door, server_id, rules):
 
 def test_told_again_while_it_is_followed_it_looks_once_more(site, tmp_path, image):
     world = world_with_hosts(site, tmp_path)
-    world.config.write_text(f"{world.config.read_text()}\nseconds = disk_grew:1\n")
+    world.config.write_text(f"{world.config.read_text()}\nseconds = disk_grew:4\n")
     with named(world) as door:
         made = door.boot(image)
         door.running(made)

@@ -15,7 +15,7 @@ from tests.flows.test_attach import plugged
 from tests.flows.test_boot import boot
 from tests.flows.test_driver import DriverWorld
 from tests.flows.test_driver_kill import repaired
-from tests.flows.test_faults import FAULTS
+from tests.flows.test_faults import FAULTS, LATE, READ_TIMEOUT
 from tests.flows.test_kill import HOW_MUCH, SEED, boundaries, chosen
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -111,8 +111,8 @@ def proxy(site):
 def test_one_call_of_an_attach_or_a_detach_meets_one_fault(
     site, tmp_path, proxy, raw_image, volume, verb, method, path, fault
 ):
-    world = DriverWorld(site, tmp_path, volume_url=proxy.url, late_answer=3, read_timeout=2)
-    how = {"nth": 1, "seconds": 4.0} if fault == "late" else {"nth": 1}
+    world = DriverWorld(site, tmp_path, volume_url=proxy.url, late_answer=LATE, read_timeout=READ_TIMEOUT)
+    how = {"nth": 1, "seconds": LATE} if fault == "late" else {"nth": 1}
     with world.cloud() as cloud:
         server = boot(cloud, raw_image)
         if verb == "attach":

@@ -87,7 +87,7 @@ class Machine(RuleBasedStateMachine):
         self.control("PUT", "/pace", json=PACE)
         self.before = site.ours()
         home = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        self.world = sites.World(site, home, late_answer=0.3, read_timeout=2, give_up=20)
+        self.world = sites.World(site, home, late_answer=2, read_timeout=2, give_up=60)
         self.cloud = self.stack.enter_context(self.world.cloud())
 
     def control(self, method, path, **kwargs):

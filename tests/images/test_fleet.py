@@ -71,7 +71,7 @@ def test_copies_come_first_so_that_nothing_is_warmed_twice(make_world, site, ser
 def test_a_boot_joins_a_warm_up_that_runs_and_asks_cinder_for_nothing_meanwhile(make_world, site, server):
     world = make_world(sources="snapshot")
     image = site.upload(b"x" * (1 << 20))
-    server.cloud.pace.set({"downloading": {"seconds": 2}})
+    server.cloud.pace.set({"downloading": {"seconds": 3600}})
     with world.cloud("admin") as admin, world.cloud() as cloud:
         warming = threading.Thread(target=admin.images.warm, args=(image, ["cell3"]))
         warming.start()
@@ -82,6 +82,7 @@ def test_a_boot_joins_a_warm_up_that_runs_and_asks_cinder_for_nothing_meanwhile(
         cloud.boot(asked)
         time.sleep(0.5)
         assert site.ours() == (set(), set())
+        server.cloud.clock.advance(3600)
         server_ = cloud.wait(asked.server_id, 300)
         warming.join()
         [row] = book.of_image(cloud.parts.journal.database, image)

@@ -7,6 +7,8 @@ import uuid
 import pytest
 import requests
 
+from tests.sites import until
+
 CREATE = {"method": "POST", "path": "/volumes$"}
 
 
@@ -36,10 +38,10 @@ def test_late(demo):
     start = time.monotonic()
     assert demo.create().status_code == 202
     assert time.monotonic() - start >= 0.3
-    demo.mock("POST", "/faults", {"kind": "late", "seconds": 1, **CREATE})
+    demo.mock("POST", "/faults", {"kind": "late", "seconds": 10, **CREATE})
     with pytest.raises(requests.ReadTimeout):
         demo("POST", "/volumes", {"volume": {"size": 1}}, timeout=0.2)
-    assert len(demo.volumes()) == 2
+    until(lambda: len(demo.volumes()) == 2)
 
 
 def test_doubled(demo):
