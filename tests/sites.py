@@ -190,6 +190,11 @@ class Site:
         raise AssertionError(f"volume {volume_id} is {state}, not {states}")
 
 
+def on_its_way(site):
+    """Return for how many seconds what a killed process had asked for at once, in threads, may still take effect."""
+    return 4 if site.control_url else 10
+
+
 def until(done, seconds=120):
     """Wait until a condition holds; fail when it does not."""
     deadline, pause = time.monotonic() + seconds, 0.01

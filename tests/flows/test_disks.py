@@ -277,7 +277,7 @@ def whole(world, site, server_id, volume):
 def test_a_process_that_is_killed_with_several_disks_leaves_all_or_nothing(
     site, tmp_path, raw_image, volume, verb, full
 ):
-    world = sites.World(site, tmp_path, late_answer=1)
+    world = sites.World(site, tmp_path, late_answer=sites.on_its_way(site))
     blanks = {"source_type": "blank", "volume_size": 1, "delete_on_termination": True}
     image = {"source_type": "image", "uuid": raw_image, "volume_size": 1, "delete_on_termination": True}
     disks = json.dumps([{"source_type": "volume", "uuid": volume}, blanks, image])
