@@ -21,7 +21,8 @@ SERVERS ?= 100000
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --quiet
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Quiet: setuptools tells at length that an editable installation is one.
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --quiet --disable-pip-version-check
 LAB := $(PYTHON) -m lab
 DOCS := $(BIN)/python docs/generate.py
 # The lab's addresses, for the tests; an assignment, since eval alone would not notice that the lab cannot tell them.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import requests
 
 from bfv.drivers import example
 from bfv.drivers.contract import guest_of
@@ -85,6 +86,19 @@ def test_a_limit_leaves_the_others_and_the_next_run_goes_on(cloud, image_id):
     assert sorted(each["state"] for each in cloud.migrate("status")) == ["purged", "purged", "settled"]
 
 
+@pytest.fixture
+def one_quick(cloud):
+    """Have what comes after the first conversion be slow; in the lab each is."""
+    rule = {"kind": "late", "method": "POST", "path": "/manageable_volumes", "nth": 2, "times": 0, "seconds": 5}
+    url = cloud.site.control_url
+    if url:
+        requests.post(f"{url}/faults", json=rule, timeout=60).raise_for_status()
+    yield
+    if url:
+        requests.delete(f"{url}/faults", timeout=60).raise_for_status()
+
+
+@pytest.mark.usefixtures("one_quick")
 def test_a_wave_that_is_asked_to_stop_finishes_what_it_began(cloud, image_id):
     keys = [cloud.server(image_id) for _ in range(6)]
     command = [sys.executable, "-m", "bfv", "--config-file", str(cloud.config), "--json", "migrate", "run", "--cell",
