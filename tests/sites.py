@@ -211,14 +211,17 @@ def in_place_of_compute(control_url=None):
     In the lab the stand-in leaves its port meanwhile; a run that is killed here leaves that to `python -m lab up`.
     """
     if control_url:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
         put = functools.partial(requests.put, f"{control_url}/compute", timeout=60)
-        put(json={"url": f"http://127.0.0.1:{port}/v2.1"}).raise_for_status()
-        try:
-            yield port
-        finally:
-            put(json={"url": None}).raise_for_status()
+        with socket.socket() as held:
+            # Bound, so that nobody else gets it; who listens there reuses the address.
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(("127.0.0.1", 0))
+            port = held.getsockname()[1]
+            put(json={"url": f"http://127.0.0.1:{port}/v2.1"}).raise_for_status()
+            try:
+                yield port
+            finally:
+                put(json={"url": None}).raise_for_status()
         return
     _lab("stop", "novastub")
     try:

@@ -5,10 +5,10 @@ On real services only: a process of its own does not reach the mocked Ceph. A se
 """
 
 import json
-import time
 
 import pytest
 
+from tests import sites
 from tests.flows.test_kill import HOW_MUCH, chosen
 
 SAMPLE = 3  # Each is a comparison on real services, and its repair.
@@ -34,10 +34,6 @@ def test_nothing_stays_of_a_comparison_that_was_killed(world, image_id, outside,
         killed = world.victim([kind, str(number), *verb])
         assert killed.returncode == -9, (kind, number, killed.stderr)
         with world.cloud() as cloud:
-            for _ in range(20):
-                left = [each.reason for each in cloud.repair() if each.open]
-                if not left:
-                    break
-                time.sleep(0.5)
-            assert cloud.parts.journal.opened() == [], (kind, number, left)
+            sites.until(lambda: not [each for each in cloud.repair() if each.open])
+            assert cloud.parts.journal.opened() == [], (kind, number)
         assert outside() == before, (kind, number)
