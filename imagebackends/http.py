@@ -7,6 +7,7 @@ Nothing below repeats what changes something: keystoneauth would send a POST aga
 
 import contextlib
 import functools
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ class Settings:
 
 def make_session(settings: Settings) -> Session:
     """Return a session for all threads; it holds no credentials, each call brings its own."""
+    for name in _TELL_ADDRESSES:
+        logging.getLogger(name).addFilter(_without_passwords)
     pooled = _Session()
     for scheme in ("http://", "https://"):
         pooled.mount(scheme, TCPKeepAliveAdapter(pool_connections=16, pool_maxsize=settings.pool_size))
@@ -66,6 +69,21 @@ def make_session(settings: Settings) -> Session:
     pair: Any = (settings.connect_timeout, settings.read_timeout)
     session.timeout = pair
     return session
+
+
+# Loggers of keystoneauth's that warn of addresses which give no answer.
+_TELL_ADDRESSES = tuple(f"keystoneauth.{name}" for name in ("session", "discover", "identity.base",
+                                                            "identity.generic.base"))  # fmt: skip
+
+
+def _without_passwords(record: logging.LogRecord) -> bool:
+    """Leave out of what is logged the passwords in addresses, as errors do."""
+    record.msg, record.args = _hide(record.getMessage()), ()
+    return True
+
+
+def _hide(words: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//", words)
 
 
 class _Session(requests.Session):
@@ -171,4 +189,4 @@ def _of_answer(error: Any) -> tuple[type[StorageError], str]:
 
 def _plain(words: object) -> str:
     """Leave out what keystoneauth adds to a service's words, and passwords in addresses."""
-    return re.sub(r"//[^/@\s]+@", "//", re.sub(r" \(HTTP \d+\)( \(Request-ID: \S+\))?$", "", str(words)))
+    return _hide(re.sub(r" \(HTTP \d+\)( \(Request-ID: \S+\))?$", "", str(words)))
