@@ -13,6 +13,7 @@ from oslo_config import cfg
 from bfv import (
     accept,
     attach,
+    boot,
     createimage,
     detach,
     events,
@@ -134,8 +135,13 @@ class Cloud:
         intents = accept.accept(self.parts, who, considered, least, most)
         # Told before they are started: what is read afterwards would cost as much as what is done.
         told = [view.accepted(intent, ()) for intent in intents]
-        for intent in intents:
-            self._turns.start(intent, who)
+        try:
+            for intent in intents:
+                self.parts.rights.keep(intent.id, who)
+                boot.begin(self.parts, intent)
+        finally:
+            for intent in intents:
+                self._turns.start(intent, who)
         return told
 
     def delete(self, server_id: str, caller: Caller | None = None) -> Deleted:

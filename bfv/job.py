@@ -26,8 +26,8 @@ class Job:
     def __init__(self, parts: Parts, intent: Intent, *, stoppable: bool = False, within: "Job | None" = None) -> None:
         self.parts, self.intent, self._stoppable, self._within = parts, intent, stoppable, within
         # Read once: while the lease is ours nobody else writes them, and without it each write of ours fails.
-        # A boot that has no cell yet, and never had another worker, has asked for nothing.
-        untouched = intent.verb == "boot" and intent.cell is None and intent.fence == 1
+        # A boot that has no cell yet, and never had another worker, has asked for nothing but volumes that were there.
+        untouched = intent.verb == "boot" and intent.cell is None and intent.fence == 1 and not _brings(intent)
         self._objects: dict[int, Object] | None = {} if untouched else None
 
     @property
@@ -107,9 +107,9 @@ class Job:
         if self.parts.closed.is_set() or (self.intent.verb == "sweep" and self.parts.closing.is_set()):
             raise MaybeRunning("This process ends; the next `bfv repair` goes on.")
 
-    def turn(self, reason: str) -> None:
+    def turn(self, reason: str, **columns: Any) -> None:
         """Go back from here: from now on every worker of this intent only removes."""
-        turned = self.parts.journal.update(self.intent, "undo", reason, phase=UNWINDING, outcome=reason)
+        turned = self.parts.journal.update(self.intent, "undo", reason, phase=UNWINDING, outcome=reason, **columns)
         # Read again: whether a DELETE asked for it decides how it ends.
         self.intent = self.parts.journal.check(turned)
         LOG.warning("server %s: %s is undone: %s", self.intent.server_id, self.intent.verb, reason)
@@ -185,3 +185,8 @@ class Job:
         if self._objects is not None:
             self._objects[thing.id] = thing
         return thing
+
+
+def _brings(intent: Intent) -> bool:
+    """Return whether a boot is to have volumes that the user made before."""
+    return any(disk["source_type"] == "volume" for disk in (intent.decision or {}).get("disks", ()))

@@ -10,6 +10,8 @@ A boot writes, in this order, and a crash between any two lines is harmless:
 
 1. intent (open, forward)      a crash here: nothing exists outside; ``repair`` goes on or gives up.
                                Its claim (`bfv.claims`) is in the same transaction, and ends in that of line 9
+1a. the user's own volumes     are reserved as in 6 and 7 before the request is answered: who comes too late is refused.
+                               A crash here: as 1, and as 6
 2. mapping without a cell      the server is listed as BUILD; mapping again is no error
 3. cell in intent, mapping     nothing outside; the same cell is taken again
 4. object *volume* with marker then POST /volumes. Crash between: ``find`` by the marker sees nothing, and after

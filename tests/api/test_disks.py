@@ -2,6 +2,7 @@
 """Disks over HTTP: with a new server in both of nova's forms, and attached and detached afterwards."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -92,6 +93,21 @@ def test_the_older_form_gives_data_disks_beside_an_image(door, site, image, volu
     door.running(made)
     assert {name: each.boot_index for name, each in devices(door, made).items()} == {"/dev/vda": 0, "/dev/vdc": -1}
     deleted(door, made)
+
+
+def test_of_boots_that_race_for_a_volume_one_is_accepted_and_the_others_are_refused(door, site, image, volume):
+    disk = {"source_type": "volume", "uuid": volume, "destination_type": "volume", "boot_index": -1}
+    words = {"imageRef": image, "flavorRef": "tiny", "networks": "none", "name": sites.NAME}
+    words["block_device_mapping_v2"] = [disk]
+    with ThreadPoolExecutor(4) as pool:
+        answers = [*pool.map(lambda _: door("POST", "/servers", {"server": words}, version="2.96"), range(4))]
+
+    assert sorted(each.status_code for each in answers) == [202, 400, 400, 400]
+    assert all("Invalid volume" in each.text for each in answers if each.status_code == 400)
+    [accepted] = [each.json()["server"]["id"] for each in answers if each.status_code == 202]
+    assert door.running(accepted)["status"] == "ACTIVE"
+    assert [*site.bound(volume).values()] == [accepted]
+    deleted(door, accepted)
 
 
 @pytest.mark.parametrize(
