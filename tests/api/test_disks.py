@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from bfv.types import new_request_id
 from tests import sites
 
 
@@ -122,7 +123,8 @@ def test_of_boots_that_race_for_a_volume_one_is_accepted_and_the_others_are_refu
 )
 def test_a_volume_is_attached_and_detached(door, site, server_id, volume, version, asked, told):
     path = f"/servers/{server_id}/os-volume_attachments"
-    answer = door("POST", path, {"volumeAttachment": {"volumeId": volume, **asked}}, version=version)
+    within = {"X-OpenStack-Request-ID": new_request_id()}
+    answer = door("POST", path, {"volumeAttachment": {"volumeId": volume, **asked}}, version=version, headers=within)
 
     assert answer.status_code == 200, answer.text
     assert answer.json() == {"volumeAttachment": {"id": volume, "serverId": server_id, "volumeId": volume, **told}}
