@@ -173,6 +173,27 @@ def test_what_cannot_be_attached_or_detached_is_refused_in_novas_codes(door, sit
     site.drop_volume(far, theirs)
 
 
+@pytest.mark.parametrize("version", ["2.59", "2.96"])
+def test_a_volume_that_several_servers_may_share_is_refused_at_boot_and_later(door, site, image, server_id, version):
+    specs = {"multiattach": "<is> True", "volume_backend_name": "cell1"}
+    kind = {"volume_type": {"name": f"{sites.NAME}-{version}", "extra_specs": specs}}
+    made = site.call("admin", "POST", f"{site.volume_url}/types", json=kind).json()["volume_type"]["id"]
+    shared = site.volume(volume_type=made)
+    disk = {"source_type": "volume", "uuid": shared, "destination_type": "volume", "boot_index": -1}
+    server = {"imageRef": image, "flavorRef": "tiny", "networks": "none", "name": sites.NAME}
+    server["block_device_mapping_v2"] = [disk]
+    for path, body in (
+        ("/servers", {"server": server}),
+        (f"/servers/{server_id}/os-volume_attachments", {"volumeAttachment": {"volumeId": shared}}),
+    ):
+        answer = door("POST", path, body, version=version)
+        text = f"Volume {shared} has 'multiattach' set, which is not supported for this instance."
+        assert (answer.status_code, answer.json()["badRequest"]["message"]) == (400, text)
+    assert (site.volumes()[shared]["status"], site.bound(shared)) == ("available", {})
+    site.drop_volume(shared)
+    site.call("admin", "DELETE", f"{site.volume_url}/types/{made}")
+
+
 def test_an_admin_attaches_to_a_users_server_only_what_is_of_its_project(door, site, server_id, volume):
     path, theirs = f"/servers/{server_id}/os-volume_attachments", site.volume(user="other")
     answer = door("POST", path, {"volumeAttachment": {"volumeId": theirs}}, user="admin", version="2.96")
