@@ -9,7 +9,19 @@ import dataclasses
 from typing import cast
 
 from bfv import choose, groups, outside, records, spawn, together
-from bfv.errors import BadRequest, Cancelled, Failed, InUse, Late, MaybeRunning, NoRoom, NotFound, Refused, StorageError
+from bfv.errors import (
+    BadRequest,
+    Cancelled,
+    Failed,
+    InUse,
+    Late,
+    LeaseLost,
+    MaybeRunning,
+    NoRoom,
+    NotFound,
+    Refused,
+    StorageError,
+)
 from bfv.images import use
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, UNWINDING, Intent
@@ -31,7 +43,7 @@ def begin(parts: Parts, intent: Intent) -> None:
     job.objects()
     try:
         together.each(lambda plan: outside.attachment(job, plan.role, str(plan.source_id)), brought)
-    except MaybeRunning:
+    except (MaybeRunning, LeaseLost):
         pass
     except StorageError as error:
         # As if it was deleted: nobody was told of this server.

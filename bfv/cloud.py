@@ -37,6 +37,7 @@ from bfv.errors import (
     CellDown,
     Conflict,
     Failed,
+    LeaseLost,
     MaybeRunning,
     NotFound,
     StorageError,
@@ -287,7 +288,7 @@ class Cloud:
         try:
             device, goes_on = attach.begin(self.parts, intent)
             return intent, device, goes_on
-        except MaybeRunning:
+        except (MaybeRunning, LeaseLost):
             return intent, None, True
         finally:
             # It goes on from there; nothing is left to do where it was taken back.
