@@ -86,13 +86,18 @@ def begin(parts: Parts, intent: Intent) -> tuple[BlockDevice, bool]:
     Raises Refused, NotFound or Failed when it is taken back and the intent is closed; MaybeRunning, CellDown when it
     is still open.
     """
-    job = Job(parts, intent, stoppable=True)
+    job, volume_id = Job(parts, intent, stoppable=True), intent.request["volume_id"]
+    thing, attach = job.object("attachment", ROLE), parts.backend.attach
+    assert thing is not None, "written with the intent"
     try:
         database, server = connect.placed(job)
         _refuse_twice(job, server)
-        thing, access, attach = job.object("attachment", ROLE), job.access, parts.backend.attach
-        assert thing is not None, "written with the intent"
-        volume_id = job.intent.request["volume_id"]
+        access = job.access
+    except (Refused, NotFound) as error:
+        _never_asked(job)
+        job.close(FAILED, str(error))
+        raise
+    try:
         made = job.act(thing, lambda _: attach(access, volume_id, intent.server_id))
         job.know_later(thing, made.id)
         device = _record(job, database, server, made)
@@ -130,10 +135,21 @@ def run(parts: Parts, intent: Intent) -> None:
 
 
 def _refuse_twice(job: Job, server: Server) -> None:
-    """Raise BadRequest for a volume that the server has: cinder lets the same server reserve one twice."""
+    """Raise BadRequest for a volume that the server has: cinder lets the same server reserve one twice.
+
+    It had it before this intent began, for which nothing was asked then: what cinder has of the two is not ours.
+    """
     volume_id = job.intent.request["volume_id"]
     if any(device.volume_id == volume_id for device in server.devices):
+        _never_asked(job)
         raise BadRequest(f"Invalid volume: volume {volume_id} already attached to this server.")
+
+
+def _never_asked(job: Job) -> None:
+    """Forget the object that was written with the intent, so that nobody looks for it and finds another's."""
+    thing = job.object("attachment", ROLE)
+    if thing is not None:
+        job.gone(thing)
 
 
 def _device(job: Job, server: Server) -> BlockDevice | None:
