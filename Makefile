@@ -99,8 +99,9 @@ bench-migrate: venv lab ## how long a conversion off nova's rbd pool keeps a ser
 bench-cells: venv ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, MILLION=yes for more)
 	$(BIN)/python -m bench.cells_nova --servers $(SERVERS) $(if $(MILLION),--million)
 
-bench-api: venv ## calls over HTTP beside the same of the library, and many clients at once
+bench-api: venv ## calls over HTTP beside the same of the library, many clients at once, and disks that come and go
 	$(BIN)/python -m bench.api
+	$(BIN)/python -m bench.attach
 
 fuzz-api: venv ## 20,000 cases that schemathesis makes of the API's OpenAPI document (BFV_SEED)
 	@echo "BFV_SEED=$(BFV_SEED)"

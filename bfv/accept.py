@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check a boot inside the request, with the caller's own rights, and decide: before anything is written.
 
-Refused here leaves no trace. Accepted means: intent and mapping are written, and from here the server exists.
+Refused here leaves no trace. Accepted means: the intent is written; `bfv.boot.begin` goes on within the request.
 """
 
 import contextlib
@@ -21,7 +21,6 @@ from bfv.images.standing import Standing
 from bfv.job import Job
 from bfv.journal import Intent
 from bfv.parts import Parts
-from bfv.records import ensure_mapped
 from bfv.types import BootRequest, Caller, Decision
 from cells import flavors
 from cells.errors import Exists, NotMapped
@@ -126,7 +125,7 @@ def _known(parts: Parts, project_id: str, standings: Mapping[str, Standing]) -> 
 
 
 def accept(parts: Parts, caller: Caller, considered: Considered, least: int = 1, most: int = 1) -> list[Intent]:
-    """Write the intents and the mappings: from here the servers exist.
+    """Write the intents: from here the servers count, and `bfv.boot.begin` goes on.
 
     As many of ``most`` as the quota leaves and hosts take, and none at all if these are fewer than ``least``. Raises
     Exists for an open one, OverQuota, Refused where the database account may only read, and what ``consider`` raises
@@ -158,7 +157,6 @@ def accept(parts: Parts, caller: Caller, considered: Considered, least: int = 1,
             "server %s: boot accepted: %s by %s, cells %s",
             intent.server_id, job.decision.root, job.decision.rule, job.decision.cells,
         )  # fmt: skip
-        ensure_mapped(job)
     return intents
 
 

@@ -3,17 +3,18 @@
 
 An attach writes, in this order, and a crash between any two lines is harmless:
 
-1. intent                      nothing exists outside
-2. object *attachment*         then POST /attachments, as a boot does it (`bfv.journal`, 6 and 7)
-3. the device's row            its id is made of the intent's: writing it again is no error
-4. connection, guest, complete a host does each again without harm
-5. intent closed
+1. intent, object *attachment* then POST /attachments, as a boot does it (`bfv.journal`, 6)
+2. the device's row            it names the attachment; its id is made of the intent's: writing it again is no error
+3. connection, guest, complete a host does each again without harm
+4. intent closed               with the attachment's id. Where no host runs the server, within the request
 
 What surely failed is taken back: guest, attachment, then the row, which names what the host may still have. A lost
 answer is asked for again until it is known, so no volume is reserved for nothing or attached twice.
 """
 
+import dataclasses
 import uuid
+from typing import Any
 
 from bfv import connect, devicenames, outside, sources, spawn
 from bfv.drivers import states
@@ -26,7 +27,7 @@ from bfv.types import VolumeRequest
 from cells import servers
 from cells.database import Database
 from cells.types import BlockDevice, Server
-from imagebackends.types import Access, Disk
+from imagebackends.types import Access, Attachment, Disk
 
 ROLE = "volume"
 WAITING = ("spawning", "rebuild_spawning")
@@ -74,23 +75,40 @@ def _check_place(parts: Parts, access: Access, server: Server, cell: str, disk: 
         )
 
 
-def begin(parts: Parts, intent: Intent) -> BlockDevice:
-    """Reserve the volume and write it down; ``run`` does the rest.
+def asks(volume_id: str) -> tuple[str, str, dict[str, Any]]:
+    """Return the object that is written with the intent of an attach: its kind, role and spec."""
+    return "attachment", ROLE, {"disk_id": volume_id, "known": []}
+
+
+def begin(parts: Parts, intent: Intent) -> tuple[BlockDevice, bool]:
+    """Reserve the volume and write it down; return the device, and whether a host is left for ``run``.
 
     Raises Refused, NotFound or Failed when it is taken back and the intent is closed; MaybeRunning, CellDown when it
     is still open.
     """
-    job = Job(parts, intent, stoppable=True)
+    job, volume_id = Job(parts, intent, stoppable=True), intent.request["volume_id"]
+    thing, attach = job.object("attachment", ROLE), parts.backend.attach
+    assert thing is not None, "written with the intent"
     try:
         database, server = connect.placed(job)
-        return _record(job, database, server)
+        _refuse_twice(job, server)
+        access = job.access
+    except (Refused, NotFound) as error:
+        _never_asked(job)
+        job.close(FAILED, str(error))
+        raise
+    try:
+        made = job.act(thing, lambda _: attach(access, volume_id, intent.server_id))
+        job.know_later(thing, made.id)
+        device = _record(job, database, server, made)
     except (Refused, NotFound, Failed) as error:
         job.turn(str(error))
         _back(job)
         raise
-    except Cancelled as error:
-        _cancelled(job)
-        raise Conflict(f"Server {intent.server_id} is being deleted.") from error
+    if spawn.runs(parts, server):
+        return device, True
+    job.close(DONE)
+    return device, False
 
 
 def run(parts: Parts, intent: Intent) -> None:
@@ -99,7 +117,11 @@ def run(parts: Parts, intent: Intent) -> None:
     if intent.phase != UNWINDING:
         try:
             database, server = connect.placed(job)
-            device = _record(job, database, server)
+            device = _device(job, server)
+            if device is None:
+                _refuse_twice(job, server)
+                reserved = outside.attachment(job, ROLE, intent.request["volume_id"])
+                device = _record(job, database, server, reserved)
             if spawn.runs(parts, server):
                 _use(job, database, str(server.host), device)
             job.close(DONE)
@@ -112,22 +134,37 @@ def run(parts: Parts, intent: Intent) -> None:
     _back(job)
 
 
-def _record(job: Job, database: Database, server: Server) -> BlockDevice:
+def _refuse_twice(job: Job, server: Server) -> None:
+    """Raise BadRequest for a volume that the server has: cinder lets the same server reserve one twice.
+
+    It had it before this intent began, for which nothing was asked then: what cinder has of the two is not ours.
+    """
+    volume_id = job.intent.request["volume_id"]
+    if any(device.volume_id == volume_id for device in server.devices):
+        _never_asked(job)
+        raise BadRequest(f"Invalid volume: volume {volume_id} already attached to this server.")
+
+
+def _never_asked(job: Job) -> None:
+    """Forget the object that was written with the intent, so that nobody looks for it and finds another's."""
+    thing = job.object("attachment", ROLE)
+    if thing is not None:
+        job.gone(thing)
+
+
+def _device(job: Job, server: Server) -> BlockDevice | None:
+    """Return the device that a worker before us wrote."""
     key = _device_id(job)
-    for device in server.devices:
-        if device.uuid == key:
-            return device
-    request = VolumeRequest(**job.intent.request)
-    if any(device.volume_id == request.volume_id for device in server.devices):
-        raise BadRequest(f"Invalid volume: volume {request.volume_id} already attached to this server.")
-    if job.intent.fence > 1 and job.object("attachment", ROLE) is None:
-        # It was free long ago. Cinder lets the same server reserve a volume twice.
-        sources.check_free(outside.own_disk(job, request.volume_id))
-    made = outside.attachment(job, ROLE, request.volume_id)
+    return next((device for device in server.devices if device.uuid == key), None)
+
+
+def _record(job: Job, database: Database, server: Server, made: Attachment) -> BlockDevice:
+    asked = job.intent.request
+    request = VolumeRequest(**{field.name: asked[field.name] for field in dataclasses.fields(VolumeRequest)})
     taken = {device.device_name for device in server.devices}
     name = request.device_name if request.device_name and request.device_name not in taken else None
     device = BlockDevice(
-        uuid=key,
+        uuid=_device_id(job),
         source_type="volume",
         destination_type="volume",
         volume_id=request.volume_id,
@@ -162,8 +199,7 @@ def _back(job: Job) -> None:
     """Take the volume from the guest, then free it, and only then forget it."""
     database = job.cell_database
     server = servers.find(database, job.intent.server_id)
-    key = _device_id(job)
-    device = next((each for each in server.devices if each.uuid == key), None) if server else None
+    device = _device(job, server) if server else None
     if server is not None and device is not None and spawn.runs(job.parts, server):
         spawn.driver_of(job.parts).detach(str(server.host), guest_of(server), device)
     outside.release(job)

@@ -4,17 +4,56 @@
 What each line leaves behind when the process dies there is told in ``bfv.journal``.
 """
 
+import contextlib
 import dataclasses
 from typing import cast
 
 from bfv import choose, groups, outside, records, spawn, together
-from bfv.errors import Cancelled, Failed, Late, MaybeRunning, NoRoom, NotFound, Refused
+from bfv.errors import (
+    BadRequest,
+    Cancelled,
+    Failed,
+    InUse,
+    Late,
+    LeaseLost,
+    MaybeRunning,
+    NoRoom,
+    NotFound,
+    Refused,
+    StorageError,
+)
 from bfv.images import use
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, UNWINDING, Intent
 from bfv.parts import Parts
 from bfv.types import Decision, DiskPlan
 from imagebackends.types import Disk, DiskSpec, SourceKind, Target
+
+
+def begin(parts: Parts, intent: Intent) -> None:
+    """Reserve the volumes that the user brings, within the request, and map the server: from here it is listed.
+
+    Of two boots that want one volume the later is refused and never was, as in nova
+    (``nova/compute/api.py:_check_attach_and_reserve_volume``). A lost answer is the flow's to settle. Raises Refused,
+    NotFound, Failed where the volumes are free again, or will be.
+    """
+    job = Job(parts, intent, stoppable=True)
+    brought = [plan for plan in job.decision.disks if plan.source_type == "volume"]
+    # Read once, before many threads do.
+    job.objects()
+    try:
+        together.each(lambda plan: outside.attachment(job, plan.role, str(plan.source_id)), brought)
+    except (MaybeRunning, LeaseLost):
+        pass
+    except StorageError as error:
+        # As if it was deleted: nobody was told of this server.
+        job.turn(str(error), cancel=True)
+        with contextlib.suppress(StorageError):
+            _back(job)
+        if isinstance(error, InUse):
+            raise BadRequest(f"Invalid volume: {error}", request_id=error.request_id) from error
+        raise
+    records.ensure_mapped(job)
 
 
 def run(parts: Parts, intent: Intent) -> None:

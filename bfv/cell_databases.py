@@ -65,4 +65,5 @@ def open_database(conf: cfg.ConfigOpts, name: str, url: str) -> Database:
         connect_timeout=conf.database.connect_timeout,
         statement_timeout=conf.database.statement_timeout,
         pool_size=conf.database.pool_size,
+        sqlite_durable=conf.database.sqlite_durable,
     )

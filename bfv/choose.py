@@ -144,7 +144,7 @@ def _asked_for(known: Known, wish: Wish) -> list[Target]:
         if not fitting:
             raise BadRequest(
                 f"The server must be in cell {cell} ({why}), which does not fit the availability zone "
-                "or volume type that was asked for."
+                "or volume type that was asked for: leave these out, or carry the data there by a backup."
             )
     return fitting
 

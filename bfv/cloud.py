@@ -13,6 +13,7 @@ from oslo_config import cfg
 from bfv import (
     accept,
     attach,
+    boot,
     createimage,
     detach,
     events,
@@ -36,6 +37,7 @@ from bfv.errors import (
     CellDown,
     Conflict,
     Failed,
+    LeaseLost,
     MaybeRunning,
     NotFound,
     StorageError,
@@ -134,8 +136,13 @@ class Cloud:
         intents = accept.accept(self.parts, who, considered, least, most)
         # Told before they are started: what is read afterwards would cost as much as what is done.
         told = [view.accepted(intent, ()) for intent in intents]
-        for intent in intents:
-            self._turns.start(intent, who)
+        try:
+            for intent in intents:
+                self.parts.rights.keep(intent.id, who)
+                boot.begin(self.parts, intent)
+        finally:
+            for intent in intents:
+                self._turns.start(intent, who)
         return told
 
     def delete(self, server_id: str, caller: Caller | None = None) -> Deleted:
@@ -248,7 +255,9 @@ class Cloud:
         Raises what ``start_attach`` raises, and Failed when the volume was taken back.
         """
         who = caller or self._caller()
-        intent, _ = self.start_attach(server_id, request, who)
+        intent, device, goes_on = self._start_attach(server_id, request, who)
+        if device is not None and not goes_on:
+            return device
         ended = self._turns.end_of(intent)
         if ended.phase != DONE:
             raise Failed(f"Volume {request.volume_id} was not attached: {ended.outcome}")
@@ -262,21 +271,31 @@ class Cloud:
 
         Raises Refused, NotFound, Failed, CellDown when nothing was started.
         """
-        who = caller or self._caller()
+        intent, device, _ = self._start_attach(server_id, request, caller or self._caller())
+        return intent, device
+
+    def _start_attach(self, server_id: str, request: VolumeRequest,
+                      who: Caller) -> tuple[Intent, BlockDevice | None, bool]:  # fmt: skip
+        """Start an attach; return, beside what ``start_attach`` does, whether anything of it is still to be done."""
         mapping = self._find.own(server_id, who)
         database, server = self._find.row(mapping)
         check_lock(server, who)
         disk = attach.check(self.parts, self.parts.rights.image(who), server, database.name, request)
         words = dataclasses.asdict(dataclasses.replace(request, size=disk.size))
-        intent = self._turns.open_in_turn("attach", mapping, who, words)
+        intent = self._turns.open_in_turn("attach", mapping, who, words, asks=attach.asks(disk.id))
         self.parts.rights.keep(intent.id, who)
+        goes_on = True
         try:
-            return intent, attach.begin(self.parts, intent)
-        except MaybeRunning:
-            return intent, None
+            device, goes_on = attach.begin(self.parts, intent)
+            return intent, device, goes_on
+        except (MaybeRunning, LeaseLost):
+            return intent, None, True
         finally:
             # It goes on from there; nothing is left to do where it was taken back.
-            self._turns.start(intent, who)
+            if goes_on:
+                self._turns.start(intent, who)
+            else:
+                self.parts.rights.forget(intent.id)
 
     def detach_volume(self, server_id: str, volume_id: str, caller: Caller | None = None) -> None:
         """Take a volume from a server and wait until it is free. Raises what ``start_detach`` raises, and Failed."""
@@ -293,8 +312,11 @@ class Cloud:
         check_lock(server, who)
         device = detach.check(self.parts, self.parts.rights.image(who), server, volume_id)
         words = {"device_id": device.uuid, "volume_id": volume_id}
-        intent = self._turns.open_in_turn("detach", mapping, who, words)
-        self._turns.start(intent, who)
+        hosted = spawn.runs(self.parts, server)
+        first = None if hosted else detach.frees(device)
+        intent = self._turns.open_in_turn("detach", mapping, who, words, step=first)
+        # Without a host it is one call to cinder, and who asks hears at once what came of it.
+        (self._turns.start if hosted else self._turns.start_here)(intent, who)
         return intent
 
     def server(self, server_id: str, caller: Caller | None = None) -> ServerInfo:

@@ -37,6 +37,13 @@ DATABASE_OPTS = [
     cfg.FloatOpt("connect_timeout", default=5.0, min=0.1, help="Seconds that a connect to a database may take."),
     cfg.FloatOpt("statement_timeout", default=30.0, min=0.1, help="Seconds that one statement may take."),
     cfg.IntOpt("pool_size", default=5, min=1, help="Connections kept for each database and process."),
+    cfg.BoolOpt(
+        "sqlite_durable",
+        default=True,
+        help="Bring each commit to the disk before it counts, where a database is SQLite. False is for clouds that are "
+        "lost with their machine anyway, like that of `bfv demo`: a killed process still loses nothing, but after a "
+        "power cut the journal does not know what was asked for.",
+    ),
     cfg.FloatOpt(
         "cell_timeout",
         default=5.0,

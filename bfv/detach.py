@@ -38,20 +38,28 @@ def _is_bound(parts: Parts, access: Access, device: BlockDevice) -> bool:
     return device.attachment_id in {each.id for each in found}
 
 
+def frees(device: BlockDevice) -> tuple[str, str]:
+    """Return the step that frees a device's volume in cinder, for the history."""
+    return "detach", f"volume {device.volume_id}, attachment {device.attachment_id}"
+
+
 def run(parts: Parts, intent: Intent) -> None:
     """Go on with a detach wherever it is. Raises MaybeRunning, CellDown, and NotAllowed while it may not be freed."""
     job = Job(parts, intent)
     try:
         database, server = connect.placed(job)
         device = next((each for each in server.devices if each.uuid == intent.request["device_id"]), None)
-        if device is not None and spawn.runs(parts, server):
+        hosted = spawn.runs(parts, server)
+        if device is not None and hosted:
             job.step("unplug", f"volume {device.volume_id} from host {server.host}")
             spawn.driver_of(parts).detach(str(server.host), guest_of(server), device)
     except (Refused, NotFound, Failed) as error:
         job.close(FAILED, str(error))
         return
     if device is not None:
-        job.step("detach", f"volume {device.volume_id}, attachment {device.attachment_id}")
+        if hosted or intent.fence > 1:
+            # Else written with the intent.
+            job.step(*frees(device))
         if device.attachment_id:
             parts.backend.detach(job.access, device.attachment_id)
         servers.remove_device(database, device.uuid)

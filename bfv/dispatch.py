@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bfv import delete, probe, sweep
 from bfv.compare import copies, trial
 from bfv.errors import CellDown, LeaseLost, MaybeRunning, StorageError
-from bfv.images import retire, warm
+from bfv.images import discard, retire, warm
 from bfv.journal import Intent
 from bfv.migrate import rehearsal
 from bfv.parts import Parts
@@ -22,6 +22,7 @@ FLOWS: dict[str, Callable[[Parts, Intent], None]] = {
     "sweep": sweep.run,
     warm.VERB: warm.run,
     retire.VERB: retire.run,
+    discard.VERB: discard.run,
     trial.VERB: trial.run,
     copies.COPIES: copies.run,
     "rehearse": rehearsal.run,

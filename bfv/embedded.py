@@ -36,6 +36,7 @@ cells = {cells}
 [database]
 api_connection = sqlite:///{home}/api.db
 connection = sqlite:///{home}/bfv.db
+sqlite_durable = false
 [boot]
 late_answer = 5
 [engine]

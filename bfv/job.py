@@ -26,9 +26,10 @@ class Job:
     def __init__(self, parts: Parts, intent: Intent, *, stoppable: bool = False, within: "Job | None" = None) -> None:
         self.parts, self.intent, self._stoppable, self._within = parts, intent, stoppable, within
         # Read once: while the lease is ours nobody else writes them, and without it each write of ours fails.
-        # A boot that has no cell yet, and never had another worker, has asked for nothing.
-        untouched = intent.verb == "boot" and intent.cell is None and intent.fence == 1
+        # A boot that has no cell yet, and never had another worker, has asked for nothing but volumes that were there.
+        untouched = intent.verb == "boot" and intent.cell is None and intent.fence == 1 and not _brings(intent)
         self._objects: dict[int, Object] | None = {} if untouched else None
+        self._unwritten: list[Object] = []
 
     @property
     def access(self) -> Access:
@@ -107,9 +108,9 @@ class Job:
         if self.parts.closed.is_set() or (self.intent.verb == "sweep" and self.parts.closing.is_set()):
             raise MaybeRunning("This process ends; the next `bfv repair` goes on.")
 
-    def turn(self, reason: str) -> None:
+    def turn(self, reason: str, **columns: Any) -> None:
         """Go back from here: from now on every worker of this intent only removes."""
-        turned = self.parts.journal.update(self.intent, "undo", reason, phase=UNWINDING, outcome=reason)
+        turned = self.parts.journal.update(self.intent, "undo", reason, phase=UNWINDING, outcome=reason, **columns)
         # Read again: whether a DELETE asked for it decides how it ends.
         self.intent = self.parts.journal.check(turned)
         LOG.warning("server %s: %s is undone: %s", self.intent.server_id, self.intent.verb, reason)
@@ -124,15 +125,19 @@ class Job:
         A refusal leaves nothing; after MaybeRunning the object stays, to be looked for.
         """
         thing = self.ask(kind, role, spec)
+        made = self.act(thing, act)
+        self.know(thing, made.id)
+        return made
+
+    def act(self, thing: Object, act: Callable[[str], Made]) -> Made:
+        """Ask for an object that is written down already, and leave writing its id to who calls."""
         try:
-            made = act(thing.marker)
+            return act(thing.marker)
         except MaybeRunning:
             raise
         except StorageError:
             self.gone(thing)
             raise
-        self.know(thing, made.id)
-        return made
 
     def said(self, name: str) -> str | None:
         """Return the detail of the last step of a name, None without one."""
@@ -141,7 +146,7 @@ class Job:
 
     def close(self, phase: str, outcome: str | None = None, *, stop: bool = False) -> None:
         """End the intent; with ``stop`` raise Cancelled if it is asked to begin anew."""
-        self.parts.journal.close(self.intent, phase, outcome, stop=stop)
+        self.parts.journal.close(self.intent, phase, outcome, stop=stop, known=self._unwritten)
         LOG.info("server %s: %s %s", self.intent.server_id, self.intent.verb, phase)
 
     def object(self, kind: str, role: str) -> Object | None:
@@ -167,6 +172,10 @@ class Job:
         self.parts.journal.know(self.intent, thing, external_id)
         self._keep(dataclasses.replace(thing, external_id=external_id))
 
+    def know_later(self, thing: Object, external_id: str) -> None:
+        """Keep the id of an object, and write it down when the intent ends: something else names it until then."""
+        self._unwritten.append(self._keep(dataclasses.replace(thing, external_id=external_id)))
+
     def gone(self, thing: Object) -> None:
         """Write down that an object is no more."""
         self.parts.journal.gone(self.intent, thing)
@@ -185,3 +194,8 @@ class Job:
         if self._objects is not None:
             self._objects[thing.id] = thing
         return thing
+
+
+def _brings(intent: Intent) -> bool:
+    """Return whether a boot is to have volumes that the user made before."""
+    return any(disk["source_type"] == "volume" for disk in (intent.decision or {}).get("disks", ()))

@@ -10,6 +10,8 @@ A boot writes, in this order, and a crash between any two lines is harmless:
 
 1. intent (open, forward)      a crash here: nothing exists outside; ``repair`` goes on or gives up.
                                Its claim (`bfv.claims`) is in the same transaction, and ends in that of line 9
+1a. the user's own volumes     are reserved as in 6 and 7 before the request is answered: who comes too late is refused.
+                               A crash here: as 1, and as 6
 2. mapping without a cell      the server is listed as BUILD; mapping again is no error
 3. cell in intent, mapping     nothing outside; the same cell is taken again
 4. object *volume* with marker then POST /volumes. Crash between: ``find`` by the marker sees nothing, and after
@@ -115,11 +117,14 @@ class Journal:
         cell: str | None = None,
         payload: Mapping[str, Any] | None = None,
         slot: str | None = None,
+        asks: tuple[str, str, Mapping[str, Any]] | None = None,
+        step: tuple[str, str] | None = None,
         also: Callable[[sa.Connection, str], Mapping[str, Any]] | None = None,
     ) -> Intent:
         """Write a new intent, held by this process, in a transaction of the caller's; IntegrityError goes through.
 
-        ``slot`` is by default its verb's.
+        ``slot`` is by default its verb's. ``asks`` is the object that is asked for next, by kind, role and spec, and
+        ``step`` what is done next: a transaction less than to write them afterwards.
 
         ``also`` runs first, with the intent's id, and returns the decision; what it raises leaves no trace of either.
         It is repeated with all of the transaction while a lock is not to be had.
@@ -137,6 +142,10 @@ class Journal:
         conn.execute(_NEW_INTENT, {**row, "slot": slot or SLOTS.get(verb, verb)})
         if payload:
             conn.execute(_NEW_PAYLOAD, {"intent_id": row["id"], "body": json.dumps(payload)})
+        if asks:
+            _write_object(conn, row["id"], *asks)
+        if step:
+            _write_step(conn, row["id"], *step)
         # What was written is what is read: JSON makes lists of tuples and texts of numbers that are keys.
         return Intent(
             **{**row, "request": json.loads(row["request"]), "decision": json.loads(row["decision"] or "null")}
@@ -219,21 +228,9 @@ class Journal:
 
     def ask(self, intent: Intent, kind: str, role: str, spec: Mapping[str, Any], *, stop: bool = False) -> Object:
         """Write down an object before it is asked for."""
-        row: dict[str, Any] = {
-            "intent_id": intent.id,
-            "kind": kind,
-            "role": role,
-            "marker": uuid.uuid4().hex + uuid.uuid4().hex[:8],
-            "asked_at": utcnow(),
-            "gone": False,
-            "spec": json.dumps(spec),
-        }
         with self.database.writer() as conn:
             self._fenced(conn, intent, {}, stop)
-            key = conn.execute(_NEW_OBJECT, row).inserted_primary_key
-            _write_step(conn, intent.id, f"ask {kind}", role)
-        assert key is not None
-        return Object(key[0], kind, role, row["marker"], row["asked_at"], None, False, spec)
+            return _write_object(conn, intent.id, kind, role, spec)
 
     def know(self, intent: Intent, thing: Object, external_id: str) -> None:
         """Write down the id of an object."""
@@ -311,12 +308,16 @@ class Journal:
             raise LeaseLost(intent.id)
         return now
 
-    def close(self, intent: Intent, phase: str, outcome: str | None = None, *, stop: bool = False) -> None:
-        """End an intent and wipe its payload."""
+    def close(self, intent: Intent, phase: str, outcome: str | None = None, *, stop: bool = False,
+              known: Sequence[Object] = ()) -> None:  # fmt: skip
+        """End an intent and wipe its payload; ``known`` are objects whose ids were not written yet."""
         ended = {"phase": phase, "slot": intent.id, "closed_at": utcnow(), "lease_until": None,
                  "outcome": outcome or intent.outcome}  # fmt: skip
         with self.database.writer() as conn:
             self._fenced(conn, intent, ended, stop)
+            for thing in known:
+                conn.execute(_SET_OBJECT, {"object_id": thing.id, "external_id": thing.external_id})
+                _write_step(conn, intent.id, f"have {thing.kind}", thing.external_id)
             conn.execute(_WIPE, {"intent": intent.id})
             if intent.verb == "boot":
                 claims.end_boot(conn, intent.id, booted=phase == DONE)
@@ -337,6 +338,17 @@ class Journal:
         if stop and conn.execute(_HELD, values).rowcount:
             raise Cancelled
         raise LeaseLost(intent.id)
+
+
+def _write_object(conn: sa.Connection, intent_id: str, kind: str, role: str, spec: Mapping[str, Any]) -> Object:
+    row: dict[str, Any] = {
+        "intent_id": intent_id, "kind": kind, "role": role, "marker": uuid.uuid4().hex + uuid.uuid4().hex[:8],
+        "asked_at": utcnow(), "gone": False, "spec": json.dumps(spec),
+    }  # fmt: skip
+    key = conn.execute(_NEW_OBJECT, row).inserted_primary_key
+    _write_step(conn, intent_id, f"ask {kind}", role)
+    assert key is not None
+    return Object(key[0], kind, role, row["marker"], row["asked_at"], None, False, spec)
 
 
 def _write_step(conn: sa.Connection, intent_id: str, name: str, detail: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bfv import decide
 from bfv.decide import Origin
-from bfv.errors import BadRequest, Conflict, NotFound, Unsupported
+from bfv.errors import BadRequest, NotFound, Unsupported
 from bfv.parts import Parts
 from bfv.types import BootRequest, DiskDevice, RootDevice
 from imagebackends.backend import Snapshots
@@ -127,10 +127,10 @@ def find(parts: Parts, access: Access, device: DiskDevice) -> Origin:
 
 
 def check_free(disk: Disk) -> None:
-    """Raise BadRequest for a volume that is not free, Conflict for one that several servers may share."""
+    """Raise BadRequest for a volume that is not free, or that several servers may share."""
     if disk.multiattach:
-        # nova/exception.py:MultiattachNotSupportedByVirtDriver
-        raise Conflict(f"Volume {disk.id} has 'multiattach' set, which is not supported for this instance.")
+        # nova/exception.py:MultiattachNotSupportedByVirtDriver, and its code: no driver of ours says that it can.
+        raise BadRequest(f"Volume {disk.id} has 'multiattach' set, which is not supported for this instance.")
     if disk.status != "available":
         raise BadRequest(f"Invalid volume: volume {disk.id} is {disk.status}, not available.")
 

@@ -47,8 +47,17 @@ class Turns:
         # A lane for each verb: a deletion never waits behind boots that wait for volumes.
         self._engine.submit(intent.id, f"{intent.verb} {cell}")
 
-    def open(self, verb: str, mapping: ServerMapping, who: Caller | None, request: Mapping[str, Any]) -> Intent:
+    def start_here(self, intent: Intent, who: Caller) -> None:
+        """Run a short intent in this thread; the engine goes on with one whose outcome is not known yet."""
+        self._parts.rights.keep(intent.id, who)
+        if self.handle(intent.id) is not None:
+            self.start(intent, who)
+
+    def open(self, verb: str, mapping: ServerMapping, who: Caller | None, request: Mapping[str, Any],
+             **words: Any) -> Intent:  # fmt: skip
         """Open an intent of a verb; one that a dead worker left in its way is finished first.
+
+        ``words`` are further ones of ``Journal.insert``.
 
         Raises BadRequest while another worker is on one, Refused where nothing may be written, and what finishing it
         raises.
@@ -64,17 +73,19 @@ class Turns:
                     request=who.asked(request) if who else request,
                     user_id=who.user_id if who else "-",
                     request_id=who.request_id if who else f"req-{mapping.server_id}",
+                    **words,
                 )
             except Exists:
                 self._finish_older(verb, mapping.server_id, who)
         raise Conflict(f"Server {mapping.server_id} is being changed by others; try again.")
 
-    def open_in_turn(self, verb: str, mapping: ServerMapping, who: Caller, request: Mapping[str, Any]) -> Intent:
+    def open_in_turn(self, verb: str, mapping: ServerMapping, who: Caller, request: Mapping[str, Any],
+                     **words: Any) -> Intent:  # fmt: skip
         """Open an intent when those on other volumes of the server are done: people attach several at once."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                return self.open(verb, mapping, who, request)
+                return self.open(verb, mapping, who, request, **words)
             except Conflict:
                 opened = {each.verb for each in self._parts.journal.opened(mapping.server_id)}
                 if opened - {"attach", "detach"} or time.monotonic() > deadline:

@@ -52,15 +52,16 @@ class Database:
     (for SQLite: the wait for its write lock), both in seconds; MySQL's drivers take whole ones, for a statement two
     at least. A transaction whose database hangs thus ends after at
     most their sum: a pooled connection is pinged before it is given. Nothing is opened before the first transaction.
+    Without ``sqlite_durable`` a power cut may take the last commits to SQLite; a killed process loses none.
     Raises BadCell for a URL that cannot work.
     """
 
     def __init__(self, name: str, url: str, *, connect_timeout: float = 5, statement_timeout: float = 30,
-                 pool_size: int = 5) -> None:  # fmt: skip
+                 pool_size: int = 5, sqlite_durable: bool = True) -> None:  # fmt: skip
         self.name = name
         self.size = pool_size
         self._url = check_url(name, url)
-        self._patience = statement_timeout
+        self._patience, self._durable = statement_timeout, sqlite_durable
         # A reader of PostgreSQL sees one moment only if it is told to; a writer sees what it waited for, as in InnoDB.
         self._isolation = _POSTGRESQL if self.dialect == "postgresql" else _DEFAULT
         self._watch: Watch | None = None
@@ -84,7 +85,7 @@ class Database:
         except (ImportError, TypeError, ValueError, sa.exc.ArgumentError) as error:
             raise BadCell(f"cell {self.name}: no usable driver for {self._url.drivername}: "
                           f"{type(error).__name__}") from None  # fmt: skip
-        prepare(engine, statement_timeout)
+        prepare(engine, statement_timeout, self._durable)
         sa.event.listen(engine, "before_cursor_execute", _statement_begins)
         sa.event.listen(engine, "after_cursor_execute", _statement_ends)
         if self.dialect == "sqlite":

@@ -107,7 +107,7 @@ def connect_args(url: sa.URL, connect_timeout: float, statement_timeout: float) 
     }
 
 
-def prepare(engine: sa.Engine, statement_timeout: float) -> None:
+def prepare(engine: sa.Engine, statement_timeout: float, sqlite_durable: bool = True) -> None:
     """Have done what each new connection of an engine needs, for statements of at most so many seconds."""
 
     def sqlite(connection: Any, _record: Any) -> None:
@@ -115,6 +115,9 @@ def prepare(engine: sa.Engine, statement_timeout: float) -> None:
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
+        if not sqlite_durable:
+            # https://sqlite.org/pragma.html#pragma_synchronous: nothing waits for the disk.
+            connection.execute("PRAGMA synchronous = OFF")
 
     def pymysql(connection: Any, _record: Any) -> None:
         connection._read_timeout = connection._write_timeout

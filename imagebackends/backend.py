@@ -61,7 +61,11 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def attach(self, access: Access, disk_id: str, server_id: str) -> Attachment:
-        """Reserve a disk for a server, once. Raises InUse, NotFound, MaybeRunning."""
+        """Reserve a disk for a server, once. Raises InUse, NotFound, MaybeRunning.
+
+        One that is in use is reserved again for its own server alone: so a host lets go of it and nobody else gets it
+        in between. It is free when the last of its attachments is gone.
+        """
 
     @abc.abstractmethod
     def attachments(

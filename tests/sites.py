@@ -303,6 +303,7 @@ cells = {cells}
 api_connection = sqlite:///{home}/api.db
 connection = sqlite:///{home}/bfv.db
 cell_timeout = 60
+sqlite_durable = {sqlite_durable}
 [storage]
 volume_endpoint = {volume_url}
 image_endpoint = {image_url}
@@ -358,6 +359,8 @@ class World:
             "per_gib": 20,
             "give_up": 120,
             "read_timeout": 60,
+            # Processes are killed and machines are not; what is measured beside real services is as it would be there.
+            "sqlite_durable": site.control_url is None,
             # What is not about images is not to leave sources of them behind.
             "cells": "cell1,cell2",
             "warm_on_boot": False,

@@ -107,6 +107,8 @@ def main():
         elif verb == "createImage":
             cloud.create_image(words[0], os.environ["BFV_TEST_NAME"])
             cloud.wait(words[0], 300)
+        elif verb == "deleteImage":
+            cloud.images.delete(words[0])
         elif verb == "lock":
             cloud.edits.lock(words[0], from_environment(), "why")
         elif verb == "tell":

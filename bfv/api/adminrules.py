@@ -66,5 +66,9 @@ ADMIN_RULES: tuple[Rule, ...] = (
     ("bfv:servers:disconnect", SERVICE, "Have a host let go of them.", (("POST", f"{OF_SERVER}/disconnect"),)),
     ("bfv:cells:index", ADMIN, "See how the cells are.", (("GET", "/bfv/cells"),)),
     ("bfv:cells:show", ADMIN, "See how a cell is.", (("GET", "/bfv/cells/{name}"),)),
+    ("bfv:images:delete", MEMBER, "Delete an image that one may delete in Glance, and hear which snapshots stay.",
+     (("DELETE", "/bfv/images/{image_id}"),)),
+    ("bfv:left-snapshots:index", READER, "List snapshots of one's project whose images of servers are gone.",
+     (("GET", "/bfv/left-snapshots"),)),
     ("bfv:hosts:report", SERVICE, "Report what a host has.", (("PUT", "/bfv/hosts/{host}"),)),
 )  # fmt: skip

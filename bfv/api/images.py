@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of our own about images, which nova has not: how they stand in each cell, and having them warmed.
+"""Calls of our own about images, which nova has not: how they stand in each cell, and having them warmed or deleted.
 
 A caller is shown only images that Glance shows to it, and has warmed only its own, unless it is an admin.
 """
@@ -29,7 +29,20 @@ def _view(line: Json) -> Json:
     return line | times
 
 
+def delete(call: Call) -> Answer:
+    """Delete an image, and name the snapshots that it named and that stay."""
+    stay = call.cloud.images.delete(call.ids["image_id"], call.caller)
+    return Answer({"image": {"id": call.ids["image_id"], "snapshots": [dataclasses.asdict(each) for each in stay]}})
+
+
+def left(call: Call) -> Answer:
+    """List the snapshots of the project whose images of servers are gone."""
+    return Answer({"snapshots": [dataclasses.asdict(each) for each in call.cloud.images.left(call.caller)]})
+
+
 ROUTES = (
     Route("GET", "/os-image-sources", index, "os-image-sources:index", query=schemas.images_query),
+    Route("DELETE", "/bfv/images/{image_id}", delete, "bfv:images:delete", code=200),
+    Route("GET", "/bfv/left-snapshots", left, "bfv:left-snapshots:index", query=schemas.no_query),
     Route("POST", "/os-image-sources", warm, "os-image-sources:warm", code=202, body=schemas.warm),
 )

@@ -30,6 +30,11 @@ def add(verbs: Any) -> None:
     parser = group.add_parser("plan", help="show what [images] keep names, what is missing and the bytes")
     parser.add_argument("--run", dest="now", action="store_true", help="warm what is missing")
     parser.set_defaults(run=plan)
+    parser = group.add_parser("delete", help="delete an image, and say which snapshots of a server's disks stay")
+    parser.add_argument("image", help="id or name of the image")
+    parser.set_defaults(run=delete)
+    parser = group.add_parser("left", help="list your project's snapshots whose image of a server is gone")
+    parser.set_defaults(run=show_left)
     parser = group.add_parser("janitor", help="remove what nothing needs from cinder's pools; needs a ceph_conf")
     parser.add_argument("--dry-run", action="store_true", help="list what would go, and touch nothing")
     parser.set_defaults(run=janitor)
@@ -70,6 +75,27 @@ def show_map(cloud: Cloud, args: argparse.Namespace) -> Any:
         ((each.image_id, each.image, each.cell, each.tier, each.state, each.kind, f"{each.seconds:.1f}", each.used_at,
           each.clones, each.snapshots, each.why) for each in lines),
     )  # fmt: skip
+
+
+def delete(cloud: Cloud, args: argparse.Namespace) -> Any:
+    """Delete an image."""
+    stay = cloud.images.delete(args.image)
+    if args.json:
+        return stay
+    output.out.print(f"image {args.image}: deleted")
+    for each in stay:
+        output.out.print(str(each))
+    return None
+
+
+def show_left(cloud: Cloud, args: argparse.Namespace) -> Any:
+    """Show the snapshots of images that are gone."""
+    found = cloud.images.left()
+    if args.json:
+        return found
+    return output.table(["SNAPSHOT", "GIB", "VOLUME", "SERVER", "IMAGE THAT IS GONE"],
+                        ((each.snapshot_id, each.size, each.volume_id, each.server_id, each.image_id)
+                         for each in found))  # fmt: skip
 
 
 def janitor(cloud: Cloud, args: argparse.Namespace) -> Any:

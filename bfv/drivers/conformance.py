@@ -219,6 +219,19 @@ class DriverConformance:
             on.run(loose)
         assert on.state(guest) == NOSTATE
 
+    def test_a_guest_with_data_volumes_has_all_of_them_or_is_not_spawned(self, on: On, guest: Guest) -> None:
+        """As one that was booted with several disks; each act is asked for twice."""
+        whole = with_device(with_device(guest, another(guest)), another(guest))
+        on.driver.plug(on.host, guest)
+        with pytest.raises(Failed):
+            on.driver.spawn(on.host, whole)
+        assert on.state(whole) == NOSTATE
+        for act, state in (("plug", NOSTATE), ("spawn", RUNNING), ("destroy", NOSTATE), ("unplug", NOSTATE)):
+            on.twice(act, whole)
+            assert on.state(whole) == state
+        with pytest.raises(Failed):
+            on.driver.spawn(on.host, guest)
+
     def test_a_volume_comes_to_a_guest_and_goes_whether_it_runs_or_is_off(self, on: On, guest: Guest) -> None:
         """Each act is asked for twice, and changes nothing else of the guest and its host."""
         more = another(guest)

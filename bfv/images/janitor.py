@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bfv.errors import NotAllowed, NotFound, StorageError
-from bfv.images import book, overview, retire
+from bfv.images import book, left, overview, retire
 from bfv.images.warm import NEEDS_ADMIN
 from bfv.parts import Parts
 from bfv.types import new_request_id, utcnow
@@ -50,7 +50,14 @@ def sweep(parts: Parts, clusters: Mapping[str, Cluster], *, dry_run: bool = Fals
             done += _remains(parts, access, cell, pool, dry_run)
         except StorageError as error:
             done.append(Swept(cell, pool.name, 0, "kept", str(error)))
-    return done
+    return [*done, *_left(parts, access)]
+
+
+def _left(parts: Parts, access: Access) -> Iterator[Swept]:
+    """Tell what is left of images of servers: it is their projects', and theirs to remove."""
+    for each in left.look(parts, access, None):
+        why = f"{each} It is project {each.project_id}'s, of server {each.server_id}; image {each.image_id} is gone."
+        yield Swept("", f"snapshot {each.snapshot_id}", each.size << 30, "kept", why)
 
 
 def _remains(parts: Parts, access: Access, cell: str, pool: Pool, dry_run: bool) -> Iterator[Swept]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from bfv.check import Line
 from bfv.engine import Engine
 from bfv.images import check as ready
-from bfv.images import fleet, janitor, keep, overview
+from bfv.images import discard, fleet, janitor, keep, left, overview
 from bfv.parts import Parts
+from bfv.turns import Turns
 from bfv.types import Caller
 from imagebackends.rbd.pool import Cluster
 
@@ -44,6 +45,21 @@ class Images:
         """
         clusters = self._clusters() if count else {}
         return overview.overview(self._parts, caller or self._caller(), images, clusters)
+
+    def delete(self, image: str, caller: Caller | None = None) -> list[discard.Left]:
+        """Delete an image by id or name, and return the snapshots of disks that it named and that stay.
+
+        Raises NotFound, Refused, Failed where it stays itself; MaybeRunning.
+        """
+        who = caller or self._caller()
+        intent = discard.begin(self._parts, who, image)
+        Turns(self._parts, self._engine).run_taken(intent, who)
+        return discard.left(self._parts, self._parts.rights.image(who), intent)
+
+    def left(self, caller: Caller | None = None) -> list[discard.Left]:
+        """Return the snapshots of the caller's project that images of its servers named which are gone."""
+        who = caller or self._caller()
+        return left.look(self._parts, self._parts.rights.image(who), who.project_id)
 
     def plan(self) -> list[keep.Planned]:
         """Return what the rules for images that are kept warm name, and what is missing. Raises NotAllowed."""

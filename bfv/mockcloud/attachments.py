@@ -70,16 +70,16 @@ def reserve(cloud: "Cloud", volume: Volume, instance: str | None, mode: str) -> 
     if volume.status == "error":
         text = "Volume attachments can not be created if the volume is in an error state. "
         raise invalid(f"{text}The Volume {volume.id} currently has a status of: error ")
-    others = cloud.attachments_of(volume.id)
-    again = volume.status in ("in-use", "reserved") and others
-    allowed = volume.status in ("available", "downloading") or (volume.multiattach and volume.status == "in-use")
-    if not allowed and not (again and instance and all(each.instance == instance for each in others)):
-        text = f"Volume {volume.id} status must be available or downloading to reserve"
+    expected = ("available", "in-use", "downloading") if volume.multiattach else ("available", "downloading")
+    again = instance and volume.status in ("in-use", "reserved")
+    allowed = volume.status in expected
+    if not allowed and not (again and any(each.instance == instance for each in cloud.attachments_of(volume.id))):
+        text = f"Volume {volume.id} status must be {' or '.join(expected)} to reserve"
         raise invalid(f"{text}, but the current status is {volume.status}.")
     ident = str(uuid.uuid4())
     made = Attachment(ident, volume.id, volume.project_id, instance, mode, cloud.clock.now())
     cloud.attachments[ident] = made
-    if volume.status in ("available", "downloading"):
+    if allowed:
         cloud.touch(volume, status="reserved")
     return made
 

@@ -178,6 +178,48 @@ class BackendConformance(Fixtures):
         assert disks.settle(disk.id, "available").servers == ()
         assert backend.attachments(access, disk_id=disk.id) == []
 
+    def test_a_disk_in_use_is_reserved_again_for_its_server_alone(
+        self, disks: Disks, connector: Mapping[str, Any]
+    ) -> None:
+        """As when its host lets go of it; the last attachment that goes frees it."""
+        backend, access, server_id = disks.backend, disks.access, new_id()
+        disk = disks.make()
+        old = backend.attach(access, disk.id, server_id)
+        backend.connect(access, old.id, connector)
+        backend.complete(access, old.id)
+        disks.settle(disk.id, "in-use")
+
+        with pytest.raises(InUse):
+            backend.attach(access, disk.id, new_id())
+        new = backend.attach(access, disk.id, server_id)
+
+        assert set(ids(backend.attachments(access, disk_id=disk.id))) == {old.id, new.id}
+        backend.detach(access, old.id)
+        assert ids(backend.attachments(access, disk_id=disk.id)) == [new.id]
+        disks.settle(disk.id, "reserved")
+        backend.detach(access, new.id)
+        disks.settle(disk.id, "available")
+
+    def test_disks_of_one_server_come_and_go_each_by_itself(self, disks: Disks, connector: Mapping[str, Any]) -> None:
+        """A root and a data disk are bound at once; what is done to one is no matter to the other."""
+        backend, access, server_id = disks.backend, disks.access, new_id()
+        root, data = disks.make(), disks.make(disks.spec(source="blank", source_id=None, size=2))
+        with ThreadPoolExecutor(2) as pool:
+            bound = [*pool.map(lambda disk: backend.attach(access, disk.id, server_id), (root, data))]
+        for each in bound:
+            backend.connect(access, each.id, connector)
+            backend.complete(access, each.id)
+        for disk in (root, data):
+            assert disks.settle(disk.id, "in-use").servers == (server_id,)
+
+        backend.detach(access, bound[1].id)
+
+        disks.settle(data.id, "available")
+        assert disks.settle(root.id, "in-use").servers == (server_id,)
+        assert ids(backend.attachments(access, server_id=server_id)) == [bound[0].id]
+        other = backend.attach(access, data.id, new_id())
+        backend.detach(access, other.id)
+
     def test_another_project_does_not_see_it(self, disks: Disks, other_access: Access) -> None:
         """It can neither read nor change a disk, nor its attachment."""
         backend, disk = disks.backend, disks.make()

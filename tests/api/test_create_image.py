@@ -41,7 +41,13 @@ def test_the_answer_names_the_image(door, site, server_id, version):
         assert (answer.content, answer.headers["Location"].rpartition("/")[2]) == (b"", image["id"])
     else:
         assert (answer.json(), "Location" in answer.headers) == ({"image_id": image["id"]}, False)
-    assert site.call("demo", "DELETE", f"{site.image_url}/v2/images/{image['id']}").status_code == 204
+    assert door("DELETE", f"/bfv/images/{image['id']}", user="other").status_code == 404
+    deleted = door("DELETE", f"/bfv/images/{image['id']}")
+    assert deleted.status_code == 200, deleted.text
+    (stays,) = deleted.json()["image"]["snapshots"]
+    assert (stays["snapshot_id"], stays["image_id"]) == (snapshot["id"], image["id"])
+    assert door("GET", "/bfv/left-snapshots").json() == {"snapshots": [{**stays, "server_id": server_id}]}
+    assert door("GET", "/bfv/left-snapshots", user="other").json() == {"snapshots": []}
     site.drop_snapshot(snapshot["id"])
 
 

@@ -2,9 +2,11 @@
 """Disks over HTTP: with a new server in both of nova's forms, and attached and detached afterwards."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from bfv.types import new_request_id
 from tests import sites
 
 
@@ -94,6 +96,21 @@ def test_the_older_form_gives_data_disks_beside_an_image(door, site, image, volu
     deleted(door, made)
 
 
+def test_of_boots_that_race_for_a_volume_one_is_accepted_and_the_others_are_refused(door, site, image, volume):
+    disk = {"source_type": "volume", "uuid": volume, "destination_type": "volume", "boot_index": -1}
+    words = {"imageRef": image, "flavorRef": "tiny", "networks": "none", "name": sites.NAME}
+    words["block_device_mapping_v2"] = [disk]
+    with ThreadPoolExecutor(4) as pool:
+        answers = [*pool.map(lambda _: door("POST", "/servers", {"server": words}, version="2.96"), range(4))]
+
+    assert sorted(each.status_code for each in answers) == [202, 400, 400, 400]
+    assert all("Invalid volume" in each.text for each in answers if each.status_code == 400)
+    [accepted] = [each.json()["server"]["id"] for each in answers if each.status_code == 202]
+    assert door.running(accepted)["status"] == "ACTIVE"
+    assert [*site.bound(volume).values()] == [accepted]
+    deleted(door, accepted)
+
+
 @pytest.mark.parametrize(
     ("version", "asked", "told"),
     [
@@ -106,7 +123,8 @@ def test_the_older_form_gives_data_disks_beside_an_image(door, site, image, volu
 )
 def test_a_volume_is_attached_and_detached(door, site, server_id, volume, version, asked, told):
     path = f"/servers/{server_id}/os-volume_attachments"
-    answer = door("POST", path, {"volumeAttachment": {"volumeId": volume, **asked}}, version=version)
+    within = {"X-OpenStack-Request-ID": new_request_id()}
+    answer = door("POST", path, {"volumeAttachment": {"volumeId": volume, **asked}}, version=version, headers=within)
 
     assert answer.status_code == 200, answer.text
     assert answer.json() == {"volumeAttachment": {"id": volume, "serverId": server_id, "volumeId": volume, **told}}
@@ -153,6 +171,27 @@ def test_what_cannot_be_attached_or_detached_is_refused_in_novas_codes(door, sit
     assert {site.volumes()[each]["status"] for each in (volume, far, theirs)} == {"available"}
     assert [*devices(door, server_id)] == ["/dev/vda"]
     site.drop_volume(far, theirs)
+
+
+@pytest.mark.parametrize("version", ["2.59", "2.96"])
+def test_a_volume_that_several_servers_may_share_is_refused_at_boot_and_later(door, site, image, server_id, version):
+    specs = {"multiattach": "<is> True", "volume_backend_name": "cell1"}
+    kind = {"volume_type": {"name": f"{sites.NAME}-{version}", "extra_specs": specs}}
+    made = site.call("admin", "POST", f"{site.volume_url}/types", json=kind).json()["volume_type"]["id"]
+    shared = site.volume(volume_type=made)
+    disk = {"source_type": "volume", "uuid": shared, "destination_type": "volume", "boot_index": -1}
+    server = {"imageRef": image, "flavorRef": "tiny", "networks": "none", "name": sites.NAME}
+    server["block_device_mapping_v2"] = [disk]
+    for path, body in (
+        ("/servers", {"server": server}),
+        (f"/servers/{server_id}/os-volume_attachments", {"volumeAttachment": {"volumeId": shared}}),
+    ):
+        answer = door("POST", path, body, version=version)
+        text = f"Volume {shared} has 'multiattach' set, which is not supported for this instance."
+        assert (answer.status_code, answer.json()["badRequest"]["message"]) == (400, text)
+    assert (site.volumes()[shared]["status"], site.bound(shared)) == ("available", {})
+    site.drop_volume(shared)
+    site.call("admin", "DELETE", f"{site.volume_url}/types/{made}")
 
 
 def test_an_admin_attaches_to_a_users_server_only_what_is_of_its_project(door, site, server_id, volume):

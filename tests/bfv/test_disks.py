@@ -8,7 +8,7 @@ import pytest
 
 from bfv import DiskDevice, devicenames, sources, together
 from bfv.cli import volumes
-from bfv.errors import BadRequest, Conflict, Failed, MaybeRunning
+from bfv.errors import BadRequest, Failed, MaybeRunning
 from imagebackends.cinder.client import disk
 
 NOW = dt.datetime(2026, 3, 1)
@@ -50,8 +50,8 @@ def test_a_name_without_a_folder_gets_it():
     ("words", "error", "told"),
     [
         ({"status": "in-use"}, BadRequest, "is in-use, not available"),
-        ({"multiattach": True}, Conflict, "'multiattach' set"),
-        ({"multiattach": True, "status": "in-use"}, Conflict, "'multiattach' set"),
+        ({"multiattach": True}, BadRequest, "'multiattach' set"),
+        ({"multiattach": True, "status": "in-use"}, BadRequest, "'multiattach' set"),
     ],
 )
 def test_only_a_volume_that_is_free_and_has_one_server_at_a_time_is_taken(words, error, told):

@@ -52,6 +52,14 @@ def again(database: Database, **options) -> Database:
     return Database(database.name, database._url.render_as_string(hide_password=False), **options)
 
 
+@pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 0)])
+def test_sqlite_waits_for_the_disk_unless_it_is_told_not_to(tmp_path, durable, synchronous):
+    database = Database("x", f"sqlite:///{tmp_path}/x.db", sqlite_durable=durable)
+    with database.reader() as conn:
+        assert conn.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
+    database.close()
+
+
 # Transactions
 
 

@@ -6,7 +6,7 @@ import uuid
 import pytest
 import requests
 
-from tests.contract.door import acted, refused
+from tests.contract.door import acted, emptied, refused
 from tests.contract.test_volumes import BUSY
 
 CONNECTOR = {
@@ -137,6 +137,39 @@ def test_nobody_reserves_a_volume_that_is_on_its_way_to_a_host(site, member, ser
     for attachment in (first, second):
         assert site.volume(member, "DELETE", f"/attachments/{attachment}", beside=service).status_code == 200
     assert site.show(member, volume)["status"] == "available"
+
+
+@pytest.fixture
+def shared_type(site, admin):
+    """A volume type whose volumes several servers may have at once."""
+    name = f"contract-{uuid.uuid4().hex[:8]}"
+    specs = {"multiattach": "<is> True", "volume_backend_name": "cell2"}
+    made = site.volume(admin, "POST", "/types", {"volume_type": {"name": name, "extra_specs": specs}})
+    yield name
+    emptied(site.volume(admin, "DELETE", f"/types/{made.json()['volume_type']['id']}"))
+
+
+def test_a_volume_that_several_servers_may_have(site, admin, service, member, shared_type):
+    body = {"size": 1, "volume_type": shared_type, "availability_zone": "cell2"}
+    volume = site.volume(member, "POST", "/volumes", {"volume": body}).json()["volume"]["id"]
+    try:
+        site.settle(admin, volume, "available")
+        assert site.show(member, volume)["multiattach"] is True
+        first = attach(site, member, volume_uuid=volume, instance_uuid=str(uuid.uuid4())).json()["attachment"]["id"]
+        text = "status must be available or in-use or downloading to reserve, but the current status is reserved."
+        text = f"Invalid volume: Volume {volume} {text}"
+        refused(attach(site, member, volume_uuid=volume, instance_uuid=str(uuid.uuid4())), 400, text)
+        path = f"/attachments/{first}"
+        assert site.volume(member, "PUT", path, {"attachment": {"connector": CONNECTOR}}).status_code == 200
+        acted(site.volume(member, "POST", f"{path}/action", {"os-complete": {}}), 204)
+        second = attach(site, member, volume_uuid=volume, instance_uuid=str(uuid.uuid4())).json()["attachment"]["id"]
+        assert site.show(member, volume)["status"] == "reserved"
+        site.volume(member, "DELETE", f"/attachments/{second}", beside=service)
+        assert site.show(member, volume)["status"] == "in-use"
+        site.volume(member, "DELETE", path, beside=service)
+        assert site.show(member, volume)["status"] == "available"
+    finally:
+        site.remove(admin, volume)
 
 
 def test_list(site, admin, member, other, volume, reserve):

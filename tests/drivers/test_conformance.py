@@ -55,6 +55,8 @@ BREAKS = {
     "plugs loose ends": ("if not device.connection_info:", "if False:", ["a_guest_without"]),
     "plugs once": (PLUG, "self._file(host, guest.server_id, 'volumes').open('x')", ["a_guest_is_there"]),
     "spawns without": ("if missing:", "if False:", ["a_guest_without"]),
+    "looks at the root": ("{str(device.volume_id) for device in guest.volumes} - set(plugged)",
+                          "{str(guest.volumes[0].volume_id)} - set(plugged)", ["a_guest_with_data"]),
     "spawns once": (IN_LOCK, f"{IN_LOCK[:-1]} pass\n                else: raise Failed('there')\n{IN_LOCK}",
                     ["a_guest_is_there", "a_spawn_of"]),
     "spawns two": ("{server_id}.{kind}", "{server_id}{os.urandom(2).hex() if kind == 'guest' else ''}.{kind}",

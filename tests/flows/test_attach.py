@@ -2,14 +2,16 @@
 """Volumes come to a server and go, with a host that uses them and without one."""
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import bfv
-from bfv import VolumeRequest
+from bfv import VolumeRequest, attach
 from bfv.errors import BadRequest, Conflict, Failed, NotFound
 from tests import sites
+from tests.faultproxy import FaultProxy, hold
 from tests.flows.test_boot import HOST, boot
 from tests.flows.test_driver import DriverWorld
 
@@ -118,6 +120,39 @@ def test_what_cannot_be_attached_is_told_and_nothing_is_reserved(world, site, ra
         for each in (server, second):
             cloud.delete(each.id)
     site.drop_volume(far, theirs)
+
+
+def test_of_two_that_attach_the_same_volume_to_a_server_one_does_and_the_other_takes_nothing_away(
+    world, site, raw_image, volume
+):
+    go = threading.Event()
+    with FaultProxy(site.volume_url) as proxy, ThreadPoolExecutor(2) as pool:
+        world.write_config(volume_url=proxy.url)
+        with world.cloud() as cloud:
+            server = boot(cloud, raw_image, availability_zone="cell1")
+            first = proxy.rule("POST", "/attachments$", hold(go, before=True))
+            one = pool.submit(cloud.attach_volume, server.id, VolumeRequest(volume))
+            assert first.met.wait(60)
+            other = pool.submit(cloud.attach_volume, server.id, VolumeRequest(volume))
+            # It finds the volume free, and waits for its turn.
+            sites.until(lambda: proxy.count("GET", f"/volumes/{volume}$") == 2)
+            go.set()
+            device = one.result(60)
+            with pytest.raises(BadRequest, match="already attached"):
+                other.result(60)
+            assert site.bound(volume) == {device.attachment_id: server.id}
+
+            # The same of one whose worker died before it asked for anything.
+            mapping = cloud.parts.registry.find_mapping(server.id)
+            words = {"volume_id": volume, "device_name": None, "tag": None, "delete_on_termination": False, "size": 1}
+            dead = cloud._turns.open("attach", mapping, None, words, asks=attach.asks(volume))
+            cloud.parts.journal.release(dead)
+            cloud.repair()
+            ended = cloud.parts.journal.get(dead.id)
+            assert (ended.phase, "already attached" in ended.outcome) == ("failed", True)
+            assert site.bound(volume) == {device.attachment_id: server.id}
+            assert [each.volume_id for each in cloud.server(server.id).devices][1:] == [volume]
+            cloud.delete(server.id)
 
 
 def test_the_command_boots_with_disks_and_attaches_and_detaches(world, site, raw_image, volume):

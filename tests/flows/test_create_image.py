@@ -7,7 +7,8 @@ import uuid
 
 import pytest
 
-from bfv.errors import BadRequest, Conflict, NotFound
+from bfv import DiskDevice
+from bfv.errors import BadRequest, Conflict, NotFound, Refused
 from tests import sites
 from tests.flows.test_boot import boot
 from tests.flows.test_driver import DriverWorld
@@ -132,6 +133,98 @@ def test_a_process_that_is_killed_while_it_makes_an_image_leaves_all_of_it_or_no
             [mapping] = json.loads(image["block_device_mapping"])
             assert mapping["snapshot_id"] == taken[0]["id"]
             forget(site, image_id)
+    with world.cloud() as cloud:
+        cloud.delete(server.id)
+
+
+def test_who_deletes_an_image_is_told_which_snapshots_stay_and_finds_them_later(make_world, site, raw_image):
+    world = make_world()
+    strange = site.snapshot(theirs := site.volume(user="other"), user="other")
+    with world.cloud() as cloud:
+        blank = DiskDevice("blank", volume_size=2, delete_on_termination=True)
+        server = boot(cloud, raw_image, disks=(blank,))
+        made = [cloud.create_image(server.id, sites.NAME)]
+        cloud.wait(server.id, 60)
+        made.append(cloud.create_image(server.id, sites.NAME))
+        cloud.wait(server.id, 60)
+        assert cloud.images.left() == []
+        taken = {each["id"] for device in server.devices for each in snapshots(site, device.volume_id)}
+
+        stay = cloud.images.delete(made[0])
+
+        assert set(images(site)) == {made[1]}
+        assert [(each.image_id, each.size) for each in stay] == [(made[0], 1), (made[0], 2)]
+        assert {each.snapshot_id for each in stay} < taken
+        [intent] = cloud.parts.journal.of_verbs(["deleteImage"])
+        assert intent.outcome == " ".join(map(str, stay)).replace(". Snapshot", ".; Snapshot")
+        told = world.run("image", "delete", made[1])
+        assert {word for word in told.split() if word in taken} == taken - {each.snapshot_id for each in stay}
+        with pytest.raises(NotFound):
+            cloud.images.delete(made[0])
+        # Anybody can write any id into an image, and an admin sees all of them.
+        mapping = json.dumps([{"snapshot_id": strange, "destination_type": "volume"}])
+        bait = site.upload(None, user="demo", visibility="private", block_device_mapping=mapping)
+        with world.cloud("admin") as admins:
+            assert admins.images.delete(bait) == []
+        public = site.upload(b"x")
+        with pytest.raises(Refused):
+            cloud.images.delete(public)
+        assert site.call("demo", "GET", f"{site.image_url}/v2/images/{public}").status_code == 200
+        site.call("admin", "DELETE", f"{site.image_url}/v2/images/{public}")
+
+        left = cloud.images.left()
+
+        assert {each.snapshot_id for each in left} == taken
+        assert {(each.server_id, each.project_id) for each in left} == {(server.id, server.project_id)}
+        with world.cloud("other") as others:
+            assert others.images.left() == []
+        kept = [each for each in cloud.images.janitor() if each.what.startswith("snapshot ")]
+        assert {(each.what.split()[1], each.state) for each in kept} == {(key, "kept") for key in taken}
+        assert all(server.project_id in each.why for each in kept)
+        for key in taken:
+            site.drop_snapshot(key)
+        assert cloud.images.left() == []
+        cloud.delete(server.id)
+    site.drop_snapshot(strange)
+    site.drop_volume(theirs)
+
+
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("number_of", [
+    pytest.param(2, id="some"), pytest.param(1000, id="all", marks=(pytest.mark.lab, pytest.mark.full))
+])  # fmt: skip
+def test_a_process_that_is_killed_while_it_deletes_an_image_tells_the_snapshots_all_the_same(
+    make_world, site, raw_image, number_of
+):
+    world = make_world()
+    with world.cloud() as cloud:
+        server = boot(cloud, raw_image)
+
+    def make():
+        with world.cloud() as cloud:
+            image_id = cloud.create_image(server.id, sites.NAME)
+            cloud.wait(server.id, 60)
+        return image_id, json.loads(images(site)[image_id]["block_device_mapping"])[0]["snapshot_id"]
+
+    image_id, snapshot = make()
+    found = boundaries(world, "deleteImage", image_id, least=2)
+    site.drop_snapshot(snapshot)
+    for kind, number in random.Random(SEED).sample(found, min(number_of, len(found))):
+        image_id, snapshot = make()
+        died = world.victim([kind, str(number), "deleteImage", image_id])
+        assert died.returncode == -9, (kind, number, died.stderr)
+
+        repaired(world)
+
+        with world.cloud() as cloud:
+            ends = [(each.phase, snapshot in (each.outcome or "")) for each in cloud.parts.journal.of_server(image_id)]
+            if (kind, number) == ("commit", 1):
+                assert (ends, set(images(site))) == ([], {image_id})
+                cloud.images.delete(image_id)
+            else:
+                assert ends == [("done", True)]
+        assert images(site) == {}
+        site.drop_snapshot(snapshot)
     with world.cloud() as cloud:
         cloud.delete(server.id)
 

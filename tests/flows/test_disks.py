@@ -2,14 +2,15 @@
 """Servers with several disks: made together, each kept or deleted by its own word; of a failure nothing is left."""
 
 import json
+import threading
 import uuid
 
 import pytest
 
-from bfv import DiskDevice, RootDevice
+from bfv import BootRequest, DiskDevice, RootDevice
 from bfv.errors import BadRequest, NotFound, Refused
 from tests import sites
-from tests.faultproxy import FaultProxy
+from tests.faultproxy import FaultProxy, hold
 from tests.flows.test_boot import HOST, boot
 from tests.flows.test_create_image import forget, images, snapshots
 from tests.flows.test_driver_kill import repaired
@@ -109,6 +110,57 @@ def test_volumes_that_cannot_be_used_together_are_told_before_anything_is_made(w
         cloud.delete(server.id)
     site.drop_volume(far, theirs)
     site.call("admin", "DELETE", f"{site.image_url}/v2/images/{large}")
+
+
+def test_a_volume_that_another_took_meanwhile_is_refused_at_once_and_the_server_never_was(
+    world, site, raw_image, volume
+):
+    other, taken = site.volume(), []
+
+    def take(_):
+        body = {"attachment": {"volume_uuid": volume, "instance_uuid": str(uuid.uuid4())}}
+        taken.append(site.call("demo", "POST", f"{site.volume_url}/attachments", json=body).json()["attachment"]["id"])
+
+    with FaultProxy(site.volume_url) as proxy:
+        world.write_config(volume_url=proxy.url)
+        # After the look that finds it free, and before it is reserved.
+        proxy.on("GET", f"/volumes/{volume}$", take, nth=1)
+        with world.cloud() as cloud:
+            with pytest.raises(BadRequest, match=f"Invalid volume: .*{volume}"):
+                boot(cloud, raw_image, disks=(DiskDevice("volume", other), DiskDevice("volume", volume)))
+
+            assert cloud.servers() == []
+            assert cloud.limits().used["instances"] == 0
+            [intent] = cloud.parts.journal.of_verbs(["boot"])
+            assert (intent.is_open, intent.phase) == (False, "cancelled")
+            assert (site.volumes()[other]["status"], [*site.bound(volume)]) == ("available", taken)
+            assert proxy.count("POST", "/volumes$") == 0
+    site.call("demo", "DELETE", f"{site.volume_url}/attachments/{taken[0]}")
+    site.drop_volume(other)
+
+
+def test_a_volume_is_reserved_before_the_boot_is_accepted_and_once_though_the_answer_is_lost(
+    world, site, raw_image, volume
+):
+    with FaultProxy(site.volume_url) as proxy:
+        world.write_config(volume_url=proxy.url)
+        proxy.rule("POST", "/attachments$", "lost after", nth=1)
+        with world.cloud() as cloud:
+            server = boot(cloud, raw_image, disks=(DiskDevice("volume", volume),))
+            assert server.fault is None
+            assert site.bound(volume) == {server.devices[1].attachment_id: server.id}
+            cloud.delete(server.id)
+
+            go = threading.Event()
+            proxy.rule("POST", "/volumes$", hold(go, before=True))
+            request = BootRequest(
+                image=raw_image, flavor="tiny", name=sites.NAME, disks=(DiskDevice("volume", volume),)
+            )
+            cloud.boot(request)
+            assert [*site.bound(volume).values()] == [request.server_id]
+            go.set()
+            assert cloud.wait(request.server_id, 120).fault is None
+            cloud.delete(request.server_id)
 
 
 def test_where_zones_are_kept_apart_volumes_of_another_zone_are_refused(world, site, raw_image, volume):

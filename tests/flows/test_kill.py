@@ -27,12 +27,12 @@ def world(site, tmp_path):
     return sites.World(site, tmp_path, late_answer=1)
 
 
-def boundaries(world, *verb, user="demo"):
-    """Run a verb to its end and return all its boundaries."""
+def boundaries(world, *verb, user="demo", least=5):
+    """Run a verb to its end and return all its boundaries: more than ``least`` commits."""
     done = world.victim(["none", "0", *verb], user)
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout.splitlines()[-1])
-    assert counts["commit"] > 5
+    assert counts["commit"] > least
     return [(kind, number) for kind, most in counts.items() for number in range(1, most + 1)]
 
 

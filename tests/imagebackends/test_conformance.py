@@ -49,7 +49,15 @@ BREAKS = {
         "            if disk_id not in self._disks: return\n",
         ["an_unknown_id", "a_deleted_disk"],
     ),
-    "attaches twice": ('if disk.status != "available":', "if False:", ["a_disk_is_reserved"]),
+    "attaches twice": ('if disk.status != "available" and', "if False and", ["a_disk_is_reserved", "a_disk_in_use_is"]),
+    "never again": (" and disk.servers != (server_id,)", "", ["a_disk_in_use_is"]),
+    "free too soon": ('"reserved" if others else "available"', '"available"', ["a_disk_in_use_is"]),
+    "all of a server go": (
+        "if each.id == attachment_id:\n",
+        "if (bound := self._bound.get(attachment_id)) and each.server_id == bound.server_id:\n"
+        "                    attachment_id = each.id\n",
+        ["disks_of_one_server"],
+    ),
     "not reserved": ('status="reserved")\n', 'status="available")\n', ["a_disk_is_reserved", "a_disk_that_is_bound"]),
     "of any disk": ("disk_id in (None, each.disk_id) and", "", ["attachments_are_found"]),
     "of any server": ("and server_id in (None, each.server_id)", "", ["attachments_are_found"]),
