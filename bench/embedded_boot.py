@@ -174,6 +174,7 @@ def profiled(mock, count, lines):
     """Print what our time goes to, by own time and by all below."""
     with opened(mock) as (cloud, image):
         cloud.engine = Here(lambda intent_id: dispatch.run(cloud.parts, intent_id))
+        cloud.use(cloud.parts)
         profiler = cProfile.Profile(time.thread_time)
         for _ in range(count):
             request = bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME)
