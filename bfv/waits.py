@@ -61,8 +61,9 @@ class Waits:
     ) -> Disk | None:
         """Wait until ``done`` holds of the disk (None once it is gone) and return it.
 
-        ``stop`` is called now and then and raises to end the wait. ``vanishing`` says that the disk is being removed,
-        so that one which a look does not show is asked for at once. Raises MaybeRunning at the deadline.
+        ``stop`` is called after each look that was in vain, and raises to end the wait. ``vanishing`` says that the
+        disk is being removed, so that one which a look does not show is asked for at once. Raises MaybeRunning at the
+        deadline.
         """
         deadline = time.monotonic() + seconds
         key = "everywhere" if access.everywhere else access.project_id
@@ -74,15 +75,15 @@ class Waits:
             self._waiting.setdefault(key, []).append(wait)
         try:
             while True:
+                if self._next(key, access, wait, deadline):
+                    news = wait.news
+                    if done(news):
+                        return news
                 stop()
                 if time.monotonic() > deadline:
                     raise MaybeRunning(
                         f"Volume {disk.id} was still {news.status if news else 'there'} after {seconds:.0f} seconds."
                     )
-                if self._next(key, access, wait, deadline):
-                    news = wait.news
-                    if done(news):
-                        return news
         finally:
             with self._changed:
                 self._waiting[key].remove(wait)
