@@ -152,7 +152,7 @@ def cpu(mock, count, at_once):
 def looks(mock, count):
     """Return the looks in a second while so many boots wait for their volumes in one cell."""
     made = {"method": "POST", "path": "/volume/v3/volumes$"}
-    seen = {"method": "GET", "path": "/volumes/detail"}
+    seen = {"method": "GET", "path": "/volumes/[^/]+$"}
     with opened(mock) as (cloud, image):
         mock.control("PUT", "/pace", json={"creating": {"seconds": CREATING}})
         mock.control("DELETE", "/calls")

@@ -2,7 +2,8 @@
 """Wait for disks: one look at all of them serves every flow that waits.
 
 Of the threads that wait with the same rights one looks for all, by one list call a tick, so a storm of N boots
-costs as many calls as it lasts ticks, not N times that. The interval starts small for fresh waits and grows with
+costs as many calls as it lasts ticks, not N times that; one that waits alone asks for its disk, since a list tells what
+the whole cloud has made of late. The interval starts small for fresh waits and grows with
 the age of the youngest; and it is never shorter than twice the last look took, so that looking
 leaves the service most of its time. Where the service tells that a disk is ready, the next look is at once; what is
 told may get lost, and is never taken for the look.
@@ -132,6 +133,9 @@ class Waits:
     def _look(self, key: str, access: Access, waits: list[_Wait]) -> None:
         began = time.monotonic()
         try:
+            if len(waits) == 1:
+                self._confirm(access, waits[0])
+                return
             found = self._backend.look(access, {wait.disk_id for wait in waits}, min(wait.since for wait in waits))
             for wait in waits:
                 if wait.disk_id in found:
@@ -145,7 +149,7 @@ class Waits:
             self._last_look[key] = time.monotonic() - began
 
     def _confirm(self, access: Access, wait: _Wait) -> None:
-        """Ask for one disk that the list does not name: unchanged, or gone."""
+        """Ask for one disk: it waits alone, or the list does not name it, which is then unchanged or gone."""
         wait.confirmed = time.monotonic()
         try:
             wait.news = self._backend.get(access, wait.disk_id)

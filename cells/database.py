@@ -22,6 +22,8 @@ T = TypeVar("T")
 # By whether it is a writer.
 _POSTGRESQL = {False: {"isolation_level": "REPEATABLE READ"}, True: {"isolation_level": "READ COMMITTED"}}
 _DEFAULT: dict[bool, dict[str, str]] = {False: {}, True: {}}
+# For who listens to the engines' events.
+_OPTIONS: dict[bool, dict[str, bool]] = {False: {}, True: {"bfv_writer": True}}
 
 
 def utcnow() -> dt.datetime:
@@ -167,7 +169,7 @@ class Database:
         if watch:
             watch.check()
         timer = Timer()
-        options = {**({TIMER: timer} if watch else {}), **self._isolation[write]}
+        options = {**({TIMER: timer} if watch else {}), **_OPTIONS[write], **self._isolation[write]}
         try:
             with engine.connect() as plain:
                 conn = plain.execution_options(**options) if options else plain
