@@ -152,7 +152,7 @@ def cpu(mock, count, at_once):
 def looks(mock, count):
     """Return the looks in a second while so many boots wait for their volumes in one cell."""
     made = {"method": "POST", "path": "/volume/v3/volumes$"}
-    seen = {"method": "GET", "path": "/volumes/detail"}
+    seen = {"method": "GET", "path": "/volumes/[^/]+$"}
     with opened(mock) as (cloud, image):
         mock.control("PUT", "/pace", json={"creating": {"seconds": CREATING}})
         mock.control("DELETE", "/calls")
@@ -174,6 +174,7 @@ def profiled(mock, count, lines):
     """Print what our time goes to, by own time and by all below."""
     with opened(mock) as (cloud, image):
         cloud.engine = Here(lambda intent_id: dispatch.run(cloud.parts, intent_id))
+        cloud.use(cloud.parts)
         profiler = cProfile.Profile(time.thread_time)
         for _ in range(count):
             request = bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME)

@@ -78,7 +78,7 @@ def calls(site, home, image, count):
                 cloud.boot(request)
             servers = [cloud.wait(request.server_id, 300) for request in requests]
             seconds = time.monotonic() - began
-            looks = proxy.count("GET", "/volumes/detail")
+            looks = proxy.count("GET", "/volumes/")
             other = len(proxy.calls) - looks
             for server in servers:
                 cloud.delete(server.id)

@@ -9,14 +9,14 @@ import dataclasses
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import sqlalchemy as sa
 
 from bfv import choose, claims, decide, groups, hosts, keypairs, quota, several, sources, words
 from bfv.errors import BadRequest, NoRoom, NotFound, Refused
 from bfv.fit import Size
-from bfv.images import use
+from bfv.images import book, use
 from bfv.images.standing import Standing
 from bfv.job import Job
 from bfv.journal import Intent
@@ -66,10 +66,10 @@ def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
         volume_zone=disks.zone(across=parts.placing.cross_az_attach),
         size=decide.size(flavor, parts.rules, disks.local),
     )
-    with parts.journal.database.reader() as conn:
-        pending = {claim.server_id for claim in claims.pending(conn, caller.project_id)}
-    standings = use.standings(parts, disks.image if disks.root.source_type == "image" else None, wish.volume_type)
-    known, group = _known(parts, caller.project_id, standings), groups.wanted(parts, caller, request.group)
+    imaged = disks.image if disks.root.source_type == "image" else None
+    written = _written(parts, caller.project_id, imaged)
+    standings = use.standings(parts, imaged, wish.volume_type, written.sources)
+    known, group = _known(parts, caller.project_id, written, standings), groups.wanted(parts, caller, request.group)
     # A cell without hosts is none for a group.
     every = frozenset(host.host for each in known.hosts.values() for host in each) if group else None
     if group and not every:
@@ -80,7 +80,9 @@ def consider(parts: Parts, caller: Caller, request: BootRequest) -> Considered:
         if conn is None:
             chosen = choose.choose(known, ruled)
         else:
-            since = [each.cell for each in claims.pending(conn, caller.project_id) if each.server_id not in pending]
+            since = [
+                each.cell for each in claims.pending(conn, caller.project_id) if each.server_id not in written.pending
+            ]
             now = dataclasses.replace(known, servers=Counter(known.servers) + Counter(filter(None, since)))
             chosen = hosts.choose_and_hold(conn, now, ruled)
         made = _decision(parts, caller, request, flavor, disks, chosen)
@@ -105,11 +107,35 @@ def _grouped(parts: Parts, conn: sa.Connection, group: Group, server_id: str,
     return decide_by(last)
 
 
-def _known(parts: Parts, project_id: str, standings: Mapping[str, Standing]) -> choose.Known:
+@dataclasses.dataclass(frozen=True)
+class _Written:
+    """What our own database says at one moment.
+
+    The project's servers that are claimed for, and the cells that those on their way will try; the image's sources; by
+    host what is promised.
+    """
+
+    pending: frozenset[str]
+    entering: Sequence[str]
+    sources: Sequence[book.Source]
+    promised: Mapping[str, Size]
+
+
+def _written(parts: Parts, project_id: str, image: Image | None) -> _Written:
+    with parts.journal.database.reader() as conn:
+        return _Written(
+            frozenset(claim.server_id for claim in claims.pending(conn, project_id)),
+            parts.journal.entering(conn, project_id),
+            book.on(conn, image.id) if image else (),
+            hosts.claimed(conn),
+        )
+
+
+def _known(parts: Parts, project_id: str, written: _Written, standings: Mapping[str, Standing]) -> choose.Known:
     """Return what is known of the cells and their hosts now. Raises CellDown."""
     cells = parts.registry.recent_cells()
     servers = Counter(parts.registry.servers_by_cell(project_id))
-    servers.update(parts.journal.entering(project_id))
+    servers.update(written.entering)
     seen = parts.hosts.seen(cells)
     return choose.Known(
         cells=cells,
@@ -119,7 +145,7 @@ def _known(parts: Parts, project_id: str, standings: Mapping[str, Standing]) -> 
         hosts=seen.hosts,
         zones=seen.zones,
         seconds={cell: each.seconds for cell, each in standings.items()},
-        claimed=hosts.claimed(parts.journal.database),
+        claimed=written.promised,
         placing=parts.placing,
     )
 

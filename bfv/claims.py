@@ -25,15 +25,25 @@ from bfv.fit import Size
 from bfv.tables import claims, locks
 from bfv.types import utcnow
 from cells.errors import Busy
+from cells.fixed import Fixed
 
-_PENDING = sa.select(claims).where(claims.c.project_id == sa.bindparam("project"), claims.c.counts.is_(sa.true()))
-_OF_GROUP = sa.select(claims).where(claims.c.group_uuid == sa.bindparam("group"))
+_OF_PROJECT = claims.c.project_id == sa.bindparam("project")
+_PENDING = Fixed(sa.select(claims).where(_OF_PROJECT, claims.c.counts.is_(sa.true())))
+_OF_GROUP = Fixed(sa.select(claims).where(claims.c.group_uuid == sa.bindparam("group")))
 _OF_INTENT = claims.c.intent_id == sa.bindparam("intent")
-_DROP = claims.delete().where(_OF_INTENT)
-_DROP_UNGROUPED = claims.delete().where(_OF_INTENT, claims.c.group_uuid.is_(None))
-_COUNT_NO_MORE = claims.update().where(_OF_INTENT).values(counts=False)
-_DROP_SERVER = claims.delete().where(claims.c.server_id == sa.bindparam("server"))
-_MOVE = claims.update().where(_OF_INTENT)
+_NEW = Fixed(claims.insert())
+_DROP = Fixed(claims.delete().where(_OF_INTENT))
+_DROP_UNGROUPED = Fixed(claims.delete().where(_OF_INTENT, claims.c.group_uuid.is_(None)))
+_COUNT_NO_MORE = Fixed(claims.update().where(_OF_INTENT).values(counts=False))
+_DROP_SERVER = Fixed(claims.delete().where(claims.c.server_id == sa.bindparam("server")))
+_MOVE = Fixed(claims.update().where(_OF_INTENT))
+_ROW: dict[str, Any] = {"name": sa.bindparam("held"), "taken_at": sa.bindparam("now")}
+_AGAIN: dict[str, Any] = {"taken_at": sa.bindparam("now")}
+_HOLD_MYSQL = Fixed(mysql.insert(locks).values(_ROW).on_duplicate_key_update(_AGAIN))
+_HOLD = {"mysql": _HOLD_MYSQL, "mariadb": _HOLD_MYSQL} | {
+    name: Fixed(kind.insert(locks).values(_ROW).on_conflict_do_update(index_elements=["name"], set_=_AGAIN))
+    for name, kind in (("sqlite", sqlite), ("postgresql", postgresql))
+}
 
 _turns: "WeakValueDictionary[str, _Turn]" = WeakValueDictionary()
 _turns_lock = Lock()
@@ -88,29 +98,23 @@ def hold(conn: sa.Connection, name: str) -> None:
 
     One statement that makes the row or changes it: on MySQL two that read before they write would hold each other up.
     """
-    values = {"name": name, "taken_at": utcnow()}
-    changed = {"taken_at": values["taken_at"]}
-    if conn.dialect.name in ("mysql", "mariadb"):
-        conn.execute(mysql.insert(locks).values(values).on_duplicate_key_update(changed))
-        return
-    insert_or = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    conn.execute(insert_or(locks).values(values).on_conflict_do_update(index_elements=["name"], set_=changed))
+    _HOLD[conn.dialect.name].change(conn, {"held": name, "now": utcnow()})
 
 
 def insert(conn: sa.Connection, made: Iterable[Claim]) -> None:
     """Write claims."""
     now = utcnow()
-    conn.execute(claims.insert(), [{**_row(claim), "created_at": now} for claim in made])
+    _NEW.many(conn, [{**_row(claim), "created_at": now} for claim in made])
 
 
 def pending(conn: sa.Connection, project_id: str) -> list[Claim]:
     """Return the claims of a project that count."""
-    return [_claim(row) for row in conn.execute(_PENDING, {"project": project_id})]
+    return [_claim(row) for row in _PENDING.rows(conn, {"project": project_id})]
 
 
 def of_group(conn: sa.Connection, group_uuid: str) -> dict[str, Claim]:
     """Return what is known of the places of a group's servers, by server: until they are deleted."""
-    return {row.server_id: _claim(row) for row in conn.execute(_OF_GROUP, {"group": group_uuid})}
+    return {row.server_id: _claim(row) for row in _OF_GROUP.rows(conn, {"group": group_uuid})}
 
 
 def all_of(conn: sa.Connection, project_id: str | None) -> list[Claim]:
@@ -121,20 +125,20 @@ def all_of(conn: sa.Connection, project_id: str | None) -> list[Claim]:
 
 def move(conn: sa.Connection, intent_id: str, cell: str, host: str | None) -> None:
     """Write where a claimed server goes instead."""
-    conn.execute(_MOVE, {"intent": intent_id, "cell": cell, "host": host})
+    _MOVE.change(conn, {"intent": intent_id, "cell": cell, "host": host})
 
 
 def end_boot(conn: sa.Connection, intent_id: str, *, booted: bool) -> None:
     """End the claim of a boot that is being closed in this transaction; the place of a group's server stays known."""
     if not booted:
-        conn.execute(_DROP, {"intent": intent_id})
-    elif not conn.execute(_DROP_UNGROUPED, {"intent": intent_id}).rowcount:
-        conn.execute(_COUNT_NO_MORE, {"intent": intent_id})
+        _DROP.change(conn, {"intent": intent_id})
+    elif not _DROP_UNGROUPED.change(conn, {"intent": intent_id}):
+        _COUNT_NO_MORE.change(conn, {"intent": intent_id})
 
 
 def end_server(conn: sa.Connection, server_id: str) -> None:
     """Forget the place of a server that is deleted."""
-    conn.execute(_DROP_SERVER, {"server": server_id})
+    _DROP_SERVER.change(conn, {"server": server_id})
 
 
 def _row(claim: Claim) -> dict[str, Any]:
@@ -142,6 +146,6 @@ def _row(claim: Claim) -> dict[str, Any]:
     return {**values.pop("size"), **values}
 
 
-def _claim(row: sa.Row[Any]) -> Claim:
+def _claim(row: Any) -> Claim:
     plain = {name: getattr(row, name) for name in Claim.__dataclass_fields__ if name != "size"}
     return Claim(size=Size(row.vcpus, row.memory_mb, row.disk_gb), **plain)

@@ -22,18 +22,20 @@ from bfv.tables import claims
 from cells import aggregates
 from cells import hosts as cell_hosts
 from cells.database import Database
+from cells.fixed import Fixed
 from cells.pool import Cells
 from cells.types import Cell, Host, Up
 
 _SUMS = [sa.func.sum(claims.c[name]) for name in ("vcpus", "memory_mb", "disk_gb")]
-_CLAIMED = sa.select(claims.c.host, *_SUMS).where(claims.c.host.is_not(None), claims.c.counts.is_(sa.true()))
-_CLAIMED = _CLAIMED.group_by(claims.c.host)
+_COUNTS = claims.c.counts.is_(sa.true())
+_CLAIMED = Fixed(sa.select(claims.c.host, *_SUMS).where(claims.c.host.is_not(None), _COUNTS).group_by(claims.c.host))
 # A locking read sees what was committed last, however old the transaction is (MySQL's repeatable read); PostgreSQL
 # locks rows and no sums.
-_CLAIMED_ON = sa.select(claims.c.vcpus, claims.c.memory_mb, claims.c.disk_gb).where(
-    claims.c.cell == sa.bindparam("cell"), claims.c.host == sa.bindparam("host"), claims.c.counts.is_(sa.true())
+_CLAIMED_ON = Fixed(
+    sa.select(claims.c.vcpus, claims.c.memory_mb, claims.c.disk_gb)
+    .where(claims.c.cell == sa.bindparam("cell"), claims.c.host == sa.bindparam("host"), _COUNTS)
+    .with_for_update(read=True)
 )
-_CLAIMED_ON = _CLAIMED_ON.with_for_update(read=True)
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,9 @@ def gather_hosts(pool: Cells, api: Database, cells: Iterable[Cell]) -> Seen:
     return Seen(told, down, aggregates.zones(api))
 
 
-def claimed(own: Database) -> dict[str, Size]:
-    """Return what is promised on each host to servers that it does not count yet. Raises CellDown."""
-    with own.reader() as conn:
-        return {row[0]: _size(row[1:]) for row in conn.execute(_CLAIMED)}
+def claimed(conn: sa.Connection) -> dict[str, Size]:
+    """Return what is promised on each host to servers that it does not count yet."""
+    return {row[0]: _size(row[1:]) for row in _CLAIMED.rows(conn)}
 
 
 def choose_and_hold(conn: sa.Connection, known: Known, wish: Wish) -> Chosen:
@@ -84,7 +85,7 @@ def choose_and_hold(conn: sa.Connection, known: Known, wish: Wish) -> Chosen:
         if best.host is None or best.host in held:
             return chosen
         hold(conn, f"host:{best.host}")
-        promised = conn.execute(_CLAIMED_ON, {"cell": best.cell, "host": best.host})
+        promised = _CLAIMED_ON.rows(conn, {"cell": best.cell, "host": best.host})
         held[best.host] = Size(*(sum(column) for column in zip(*promised, strict=True)))
 
 

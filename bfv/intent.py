@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import sqlalchemy as sa
-
 # These change the same attachments, the same guest or the same bytes, or look at them: while one of them is open, none
 # of the others may begin.
 _CHANGES = ("connect", "disconnect", "attach", "detach", "rebuild", "stop", "start", "reboot", "createImage",
@@ -71,14 +69,15 @@ class Step:
     at: dt.datetime
 
 
-def to_intent(row: sa.Row[Any]) -> Intent:
+def to_intent(row: Any) -> Intent:
     """Return an intent of its row."""
-    values = {key: value for key, value in row._mapping.items() if key != "slot"}
+    values = row._asdict()
+    del values["slot"]
     values["request"] = json.loads(row.request)
     values["decision"] = json.loads(row.decision) if row.decision else None
     return Intent(**values)
 
 
-def to_object(row: sa.Row[Any]) -> Object:
+def to_object(row: Any) -> Object:
     """Return an object of its row."""
     return Object(row.id, row.kind, row.role, row.marker, row.asked_at, row.external_id, row.gone, json.loads(row.spec))

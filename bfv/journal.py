@@ -57,28 +57,30 @@ from bfv.tables import intents, objects, payloads, steps
 from bfv.types import utcnow
 from cells.database import Database
 from cells.errors import Exists
+from cells.fixed import Fixed
 
 __all__ = ["CANCELLED", "DONE", "FAILED", "FORWARD", "SLOTS", "UNWINDING", "Intent", "Journal", "Object", "Step"]
 
-# Statements are built once: building them again costs more than running them.
 _OPEN = intents.c.closed_at.is_(None)
-_GET = sa.select(intents).where(intents.c.id == sa.bindparam("intent_id"))
-_HELD = intents.update().where(intents.c.id == sa.bindparam("held"), intents.c.fence == sa.bindparam("by"), _OPEN)
-_UNLESS_CANCELLED = _HELD.where(intents.c.cancel.is_(sa.false()))
-_OF_SERVER = sa.select(intents).where(intents.c.server_id == sa.bindparam("server"))
-_OF_SERVER = _OF_SERVER.order_by(intents.c.created_at, intents.c.id)
+_HELD_BY = sa.and_(intents.c.id == sa.bindparam("held"), intents.c.fence == sa.bindparam("by"), _OPEN)
+_BY_AGE = (intents.c.created_at, intents.c.id)
+_GET = Fixed(sa.select(intents).where(intents.c.id == sa.bindparam("intent_id")))
+_HELD = Fixed(intents.update().where(_HELD_BY))
+_UNLESS_CANCELLED = Fixed(intents.update().where(_HELD_BY, intents.c.cancel.is_(sa.false())))
+_SERVERS = sa.select(intents).where(intents.c.server_id == sa.bindparam("server")).order_by(*_BY_AGE)
+_OF_SERVER, _OPENED_OF_SERVER = Fixed(_SERVERS), Fixed(_SERVERS.where(_OPEN))
+_ENTERING = Fixed(sa.select(intents.c.decision).where(
+    intents.c.slot == "boot", intents.c.project_id == sa.bindparam("project"), intents.c.cell.is_(None)
+))  # fmt: skip
 _NEW_INTENT, _NEW_OBJECT, _NEW_STEP, _NEW_PAYLOAD = (
-    intents.insert(),
-    objects.insert(),
-    steps.insert(),
-    payloads.insert(),
+    Fixed(table.insert()) for table in (intents, objects, steps, payloads)
 )
-_SET_OBJECT = objects.update().where(objects.c.id == sa.bindparam("object_id"))
-_GIVE = objects.update().where(objects.c.intent_id == sa.bindparam("intent")).values(intent_id=sa.bindparam("to"))
-_OBJECTS = sa.select(objects).where(objects.c.intent_id == sa.bindparam("intent"), objects.c.gone.is_(sa.false()))
-_OBJECTS = _OBJECTS.order_by(objects.c.id)
-_PAYLOAD = sa.select(payloads.c.body).where(payloads.c.intent_id == sa.bindparam("intent"))
-_WIPE = payloads.delete().where(payloads.c.intent_id == sa.bindparam("intent"))
+_SET_OBJECT = Fixed(objects.update().where(objects.c.id == sa.bindparam("object_id")))
+_OF_INTENT = objects.c.intent_id == sa.bindparam("intent")
+_GIVE = Fixed(objects.update().where(_OF_INTENT).values(intent_id=sa.bindparam("to")))
+_OBJECTS = Fixed(sa.select(objects).where(_OF_INTENT, objects.c.gone.is_(sa.false())).order_by(objects.c.id))
+_PAYLOAD = Fixed(sa.select(payloads.c.body).where(payloads.c.intent_id == sa.bindparam("intent")))
+_WIPE = Fixed(payloads.delete().where(payloads.c.intent_id == sa.bindparam("intent")))
 
 
 class Journal:
@@ -139,9 +141,9 @@ class Journal:
 
         if also is not None:
             row["decision"] = json.dumps(also(conn, row["id"]))
-        conn.execute(_NEW_INTENT, {**row, "slot": slot or SLOTS.get(verb, verb)})
+        _NEW_INTENT.change(conn, {**row, "slot": slot or SLOTS.get(verb, verb)})
         if payload:
-            conn.execute(_NEW_PAYLOAD, {"intent_id": row["id"], "body": json.dumps(payload)})
+            _NEW_PAYLOAD.change(conn, {"intent_id": row["id"], "body": json.dumps(payload)})
         if asks:
             _write_object(conn, row["id"], *asks)
         if step:
@@ -154,25 +156,22 @@ class Journal:
     def get(self, intent_id: str) -> Intent:
         """Return an intent by id."""
         with self.database.reader() as conn:
-            return to_intent(conn.execute(_GET, {"intent_id": intent_id}).one())
+            [row] = _GET.rows(conn, {"intent_id": intent_id})
+        return to_intent(row)
 
     def opened(self, server_id: str | None = None, verb: str | None = None) -> list[Intent]:
         """Return the open intents, oldest first."""
-        query = sa.select(intents).where(_OPEN).order_by(intents.c.created_at, intents.c.id)
-        if server_id:
-            query = query.where(intents.c.server_id == server_id)
-        if verb:
-            query = query.where(intents.c.verb == verb)
         with self.database.reader() as conn:
-            return [to_intent(row) for row in conn.execute(query)]
+            if server_id:
+                found = _OPENED_OF_SERVER.rows(conn, {"server": server_id})
+            else:
+                found = list(conn.execute(sa.select(intents).where(_OPEN).order_by(*_BY_AGE)))
+        return [to_intent(row) for row in found if verb in (None, row.verb)]
 
-    def entering(self, project_id: str) -> list[str]:
+    @staticmethod
+    def entering(conn: sa.Connection, project_id: str) -> list[str]:
         """Return the cell that each accepted server of a project will try first, of those that are in none yet."""
-        query = sa.select(intents.c.decision).where(
-            intents.c.slot == "boot", intents.c.project_id == project_id, intents.c.cell.is_(None)
-        )
-        with self.database.reader() as conn:
-            return [json.loads(text)["cells"][0] for text in conn.execute(query).scalars()]
+        return [json.loads(row.decision)["cells"][0] for row in _ENTERING.rows(conn, {"project": project_id})]
 
     def building(self, project_id: str | None) -> dict[str, Intent]:
         """Return the boots of a project, or of all, that have not ended, by server."""
@@ -185,11 +184,11 @@ class Journal:
     def of_server(self, server_id: str) -> list[Intent]:
         """Return all intents of a server, oldest first."""
         with self.database.reader() as conn:
-            return [to_intent(row) for row in conn.execute(_OF_SERVER, {"server": server_id})]
+            return [to_intent(row) for row in _OF_SERVER.rows(conn, {"server": server_id})]
 
     def of_verbs(self, verbs: Sequence[str]) -> list[Intent]:
         """Return all intents of these verbs, oldest first."""
-        query = sa.select(intents).where(intents.c.verb.in_(verbs)).order_by(intents.c.created_at, intents.c.id)
+        query = sa.select(intents).where(intents.c.verb.in_(verbs)).order_by(*_BY_AGE)
         with self.database.reader() as conn:
             return [to_intent(row) for row in conn.execute(query)]
 
@@ -203,8 +202,8 @@ class Journal:
             return None
         values = {"owner": self.owner, "fence": held.fence + 1, "lease_until": now + self._lease}
         with self.database.writer() as conn:
-            taken = conn.execute(_HELD, {"held": intent_id, "by": held.fence, **values})
-        return self.get(intent_id) if taken.rowcount else None
+            taken = _HELD.change(conn, {"held": intent_id, "by": held.fence, **values})
+        return self.get(intent_id) if taken else None
 
     def beat(self) -> None:
         """Prolong the leases of all intents that this process works on."""
@@ -216,7 +215,7 @@ class Journal:
     def release(self, intent: Intent) -> None:
         """Let go of an intent that stays open, so that the next ``repair`` may take it."""
         with self.database.writer() as conn:
-            conn.execute(_HELD, {"held": intent.id, "by": intent.fence, "lease_until": None, "owner": None})
+            _HELD.change(conn, {"held": intent.id, "by": intent.fence, "lease_until": None, "owner": None})
 
     def update(self, intent: Intent, step: str, detail: str | None = None, *, stop: bool = False,
                **columns: Any) -> Intent:  # fmt: skip
@@ -264,8 +263,8 @@ class Journal:
         try:
             with self.database.writer() as conn:
                 self._fenced(conn, intent, columns)
-                conn.execute(_NEW_INTENT, row)
-                conn.execute(_GIVE, {"intent": intent.id, "to": key})
+                _NEW_INTENT.change(conn, row)
+                _GIVE.change(conn, {"intent": intent.id, "to": key})
                 _write_step(conn, intent.id, f"leave to {verb}", why)
                 _write_step(conn, key, verb, why)
         except sa.exc.IntegrityError as error:
@@ -275,7 +274,7 @@ class Journal:
     def objects(self, intent: Intent) -> list[Object]:
         """Return the objects of an intent that are not gone, oldest first."""
         with self.database.reader() as conn:
-            return [to_object(row) for row in conn.execute(_OBJECTS, {"intent": intent.id})]
+            return [to_object(row) for row in _OBJECTS.rows(conn, {"intent": intent.id})]
 
     def history(self, intent: Intent) -> list[Step]:
         """Return what happened to an intent, oldest first."""
@@ -286,8 +285,8 @@ class Journal:
     def payload(self, intent: Intent) -> dict[str, Any]:
         """Return the short-lived secret part of the request, empty once the intent is closed."""
         with self.database.reader() as conn:
-            body = conn.execute(_PAYLOAD, {"intent": intent.id}).scalar()
-        return json.loads(body) if body else {}
+            found = _PAYLOAD.rows(conn, {"intent": intent.id})
+        return json.loads(found[0].body) if found else {}
 
     def cancel(self, server_id: str, verb: str) -> None:
         """Ask the open intent of that verb to stop."""
@@ -316,9 +315,9 @@ class Journal:
         with self.database.writer() as conn:
             self._fenced(conn, intent, ended, stop)
             for thing in known:
-                conn.execute(_SET_OBJECT, {"object_id": thing.id, "external_id": thing.external_id})
+                _SET_OBJECT.change(conn, {"object_id": thing.id, "external_id": thing.external_id})
                 _write_step(conn, intent.id, f"have {thing.kind}", thing.external_id)
-            conn.execute(_WIPE, {"intent": intent.id})
+            _WIPE.change(conn, {"intent": intent.id})
             if intent.verb == "boot":
                 claims.end_boot(conn, intent.id, booted=phase == DONE)
             elif intent.verb == "delete" and phase == DONE:
@@ -328,14 +327,14 @@ class Journal:
     def _set_object(self, intent: Intent, thing: Object, step: str, detail: str | None, **columns: Any) -> None:
         with self.database.writer() as conn:
             self._fenced(conn, intent, {})
-            conn.execute(_SET_OBJECT, {"object_id": thing.id, **columns})
+            _SET_OBJECT.change(conn, {"object_id": thing.id, **columns})
             _write_step(conn, intent.id, step, detail)
 
     def _fenced(self, conn: sa.Connection, intent: Intent, columns: Mapping[str, Any], stop: bool = False) -> None:
         values = {"held": intent.id, "by": intent.fence, "lease_until": utcnow() + self._lease, **columns}
-        if conn.execute(_UNLESS_CANCELLED if stop else _HELD, values).rowcount:
+        if (_UNLESS_CANCELLED if stop else _HELD).change(conn, values):
             return
-        if stop and conn.execute(_HELD, values).rowcount:
+        if stop and _HELD.change(conn, values):
             raise Cancelled
         raise LeaseLost(intent.id)
 
@@ -345,11 +344,10 @@ def _write_object(conn: sa.Connection, intent_id: str, kind: str, role: str, spe
         "intent_id": intent_id, "kind": kind, "role": role, "marker": uuid.uuid4().hex + uuid.uuid4().hex[:8],
         "asked_at": utcnow(), "gone": False, "spec": json.dumps(spec),
     }  # fmt: skip
-    key = conn.execute(_NEW_OBJECT, row).inserted_primary_key
+    key = _NEW_OBJECT.key(conn, row)
     _write_step(conn, intent_id, f"ask {kind}", role)
-    assert key is not None
-    return Object(key[0], kind, role, row["marker"], row["asked_at"], None, False, spec)
+    return Object(key, kind, role, row["marker"], row["asked_at"], None, False, spec)
 
 
 def _write_step(conn: sa.Connection, intent_id: str, name: str, detail: str | None) -> None:
-    conn.execute(_NEW_STEP, {"intent_id": intent_id, "name": name, "detail": detail, "at": utcnow()})
+    _NEW_STEP.change(conn, {"intent_id": intent_id, "name": name, "detail": detail, "at": utcnow()})

@@ -141,8 +141,8 @@ def count(parts: Parts, conn: sa.Connection, project_id: str, pending: Collectio
     API database.
     """
     claimed_ids = [each.server_id for each in pending]
-    stored = limits.stored(parts.api, project_id)
-    places = usage.cells_of(parts.api, project_id)
+    with parts.api.reader() as api:
+        stored, places = limits.stored_on(api, project_id), usage.cells_of(api, project_id)
     asked = [cell for cell in parts.registry.recent_cells() if cell.id in places or cell.is_cell0]
     answers = parts.pool.gather(asked, lambda cell, database: (
         usage.in_cell(database, project_id, claimed_ids) if cell.id in places else {},

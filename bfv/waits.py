@@ -2,7 +2,8 @@
 """Wait for disks: one look at all of them serves every flow that waits.
 
 Of the threads that wait with the same rights one looks for all, by one list call a tick, so a storm of N boots
-costs as many calls as it lasts ticks, not N times that. The interval starts small for fresh waits and grows with
+costs as many calls as it lasts ticks, not N times that; one that waits alone asks for its disk, since a list tells what
+the whole cloud has made of late. The interval starts small for fresh waits and grows with
 the age of the youngest; and it is never shorter than twice the last look took, so that looking
 leaves the service most of its time. Where the service tells that a disk is ready, the next look is at once; what is
 told may get lost, and is never taken for the look.
@@ -62,9 +63,9 @@ class Waits:
     ) -> Disk | None:
         """Wait until ``done`` holds of the disk (None once it is gone) and return it.
 
-        ``stop`` is called now and then and raises to end the wait. ``vanishing`` says that the disk is being removed,
-        so that one which a look does not show is asked for at once. Raises MaybeRunning at the deadline, after a last
-        look: a process that stood still for a while has not seen what came meanwhile.
+        ``stop`` is called after each look that was in vain, and raises to end the wait. ``vanishing`` says that the
+        disk is being removed, so that one which a look does not show is asked for at once. Raises MaybeRunning at the
+        deadline, after a last look: a process that stood still for a while has not seen what came meanwhile.
         """
         deadline = time.monotonic() + seconds
         key = "everywhere" if access.everywhere else access.project_id
@@ -76,12 +77,12 @@ class Waits:
             self._waiting.setdefault(key, []).append(wait)
         try:
             while True:
-                stop()
                 overdue = time.monotonic() > deadline
                 if self._next(key, access, wait, time.monotonic() + LAST if overdue else deadline):
                     news = wait.news
                     if done(news):
                         return news
+                stop()
                 if overdue:
                     raise MaybeRunning(
                         f"Volume {disk.id} was still {news.status if news else 'there'} after {seconds:.0f} seconds."
@@ -136,6 +137,9 @@ class Waits:
     def _look(self, key: str, access: Access, waits: list[_Wait]) -> None:
         began = time.monotonic()
         try:
+            if len(waits) == 1:
+                self._confirm(access, waits[0])
+                return
             found = self._backend.look(access, {wait.disk_id for wait in waits}, min(wait.since for wait in waits))
             for wait in waits:
                 if wait.disk_id in found:
@@ -149,7 +153,7 @@ class Waits:
             self._last_look[key] = time.monotonic() - began
 
     def _confirm(self, access: Access, wait: _Wait) -> None:
-        """Ask for one disk that the list does not name: unchanged, or gone."""
+        """Ask for one disk: it waits alone, or the list does not name it, which is then unchanged or gone."""
         wait.confirmed = time.monotonic()
         try:
             wait.news = self._backend.get(access, wait.disk_id)

@@ -14,14 +14,16 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 import tenacity
 
+from cells.cursor import TIMER, Cursor, Timer
 from cells.dbapi import check_url, connect_args, prepare, told
 from cells.errors import BadCell, Busy, CellDown, CellsError, NoRight
 
 T = TypeVar("T")
-_WRITER, _TIMER = "bfv_writer", "bfv_timer"
 # By whether it is a writer.
 _POSTGRESQL = {False: {"isolation_level": "REPEATABLE READ"}, True: {"isolation_level": "READ COMMITTED"}}
 _DEFAULT: dict[bool, dict[str, str]] = {False: {}, True: {}}
+# For who listens to the engines' events.
+_OPTIONS: dict[bool, dict[str, bool]] = {False: {}, True: {"bfv_writer": True}}
 
 
 def utcnow() -> dt.datetime:
@@ -86,10 +88,6 @@ class Database:
             raise BadCell(f"cell {self.name}: no usable driver for {self._url.drivername}: "
                           f"{type(error).__name__}") from None  # fmt: skip
         prepare(engine, statement_timeout, self._durable)
-        sa.event.listen(engine, "before_cursor_execute", _statement_begins)
-        sa.event.listen(engine, "after_cursor_execute", _statement_ends)
-        if self.dialect == "sqlite":
-            sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
 
     def __repr__(self) -> str:
@@ -116,6 +114,10 @@ class Database:
 
     def watch(self, watch: Watch) -> None:
         """Tell ``watch`` of every transaction from now on, and let it refuse them while the database is down."""
+        if self._watch is None:
+            # Every statement pays for these.
+            sa.event.listen(self._engine, "before_cursor_execute", _statement_begins)
+            sa.event.listen(self._engine, "after_cursor_execute", _statement_ends)
         self._watch = watch
 
     def probe(self, statement: sa.Executable) -> float:
@@ -167,11 +169,14 @@ class Database:
     def _transaction(self, engine: sa.Engine, watch: Watch | None, *, write: bool) -> Iterator[sa.Connection]:
         if watch:
             watch.check()
-        timer = _Timer()
+        timer = Timer()
+        options = {**({TIMER: timer} if watch else {}), **_OPTIONS[write], **self._isolation[write]}
         try:
             with engine.connect() as plain:
-                conn = plain.execution_options(**{_WRITER: write, _TIMER: timer}, **self._isolation[write])
+                conn = plain.execution_options(**options) if options else plain
                 with conn.begin():
+                    if self.dialect == "sqlite":
+                        _begin_sqlite(conn, write)
                     timer.stop()
                     yield conn
                     timer.go()
@@ -190,34 +195,18 @@ class Database:
             watch.answered(timer.seconds)
 
 
-class _Timer:
-    """Adds up how long the database was at work; begins at once."""
-
-    __slots__ = ("_since", "seconds")
-
-    def __init__(self) -> None:
-        self.seconds, self._since = 0.0, time.monotonic()
-
-    def go(self) -> None:
-        self._since = time.monotonic()
-
-    def stop(self) -> None:
-        if self._since:
-            self.seconds, self._since = self.seconds + time.monotonic() - self._since, 0.0
-
-
 def _statement_begins(conn: sa.Connection, *_: Any) -> None:
-    if timer := conn.get_execution_options().get(_TIMER):
+    if timer := conn.get_execution_options().get(TIMER):
         timer.go()
 
 
 def _statement_ends(conn: sa.Connection, *_: Any) -> None:
-    if timer := conn.get_execution_options().get(_TIMER):
+    if timer := conn.get_execution_options().get(TIMER):
         timer.stop()
 
 
-def _begin_sqlite(conn: sa.Connection) -> None:
+def _begin_sqlite(conn: sa.Connection, write: bool) -> None:
     # A deferred transaction that reads before it writes fails at once when another wrote in between, whatever the
     # busy time-out; taking the write lock first makes it wait instead.
-    options: dict[str, Any] = dict(conn.get_execution_options())
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITER) else "BEGIN")
+    with Cursor(conn) as cursor:
+        cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")

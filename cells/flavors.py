@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from cells.database import Database, utcnow
 from cells.errors import Exists, NotMapped
+from cells.fixed import Fixed
 from cells.schema_api import flavor_extra_specs, flavor_projects, flavors
 from cells.types import Flavor
 
@@ -158,14 +159,14 @@ def _lock(conn: sa.Connection, flavor: Flavor) -> None:
         raise NotMapped(f"Flavor {flavor.flavorid} could not be found.")
 
 
-def _statements(condition: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any], sa.Select[Any]]:
-    """Return how flavors are read, their extra specs and their projects; built once, as each boot reads a flavor."""
+def _statements(condition: sa.ColumnElement[bool]) -> tuple[Fixed, Fixed, Fixed]:
+    """Return how flavors are read, their extra specs and their projects."""
     keys = sa.select(flavors.c.id).where(condition)
     specs, projects = flavor_extra_specs, flavor_projects
     return (
-        sa.select(flavors).where(condition),
-        sa.select(specs).where(specs.c.flavor_id.in_(keys)),
-        sa.select(projects).where(projects.c.flavor_id.in_(keys)).order_by(projects.c.id),
+        Fixed(sa.select(flavors).where(condition)),
+        Fixed(sa.select(specs).where(specs.c.flavor_id.in_(keys))),
+        Fixed(sa.select(projects).where(projects.c.flavor_id.in_(keys)).order_by(projects.c.id)),
     )
 
 
@@ -180,20 +181,20 @@ _ONE, _ONE_OF_PROJECT = _statements(_NAMED), _statements(sa.and_(_NAMED, _USABLE
 _ALL, _ALL_OF_PROJECT = _statements(sa.true()), _statements(_USABLE)
 
 
-def _select(api: Database, statements: tuple[sa.Select[Any], ...], **asked: str | None) -> list[Flavor]:
+def _select(api: Database, statements: tuple[Fixed, ...], **asked: str | None) -> list[Flavor]:
     of_flavors, of_specs, of_projects = statements
     specs: dict[int, dict[str, str]] = {}
     projects: dict[int, list[str]] = {}
     with api.reader() as conn:
-        rows = conn.execute(of_flavors, asked).all()
-        for spec in conn.execute(of_specs, asked):
+        rows = of_flavors.rows(conn, asked)
+        for spec in of_specs.rows(conn, asked):
             specs.setdefault(spec.flavor_id, {})[spec.key] = spec.value
-        for project in conn.execute(of_projects, asked):
+        for project in of_projects.rows(conn, asked):
             projects.setdefault(project.flavor_id, []).append(project.project_id)
     return [_flavor(row, specs.get(row.id, {}), projects.get(row.id, ())) for row in rows]
 
 
-def _flavor(row: sa.Row[Any], specs: dict[str, str], projects: Sequence[str]) -> Flavor:
+def _flavor(row: Any, specs: dict[str, str], projects: Sequence[str]) -> Flavor:
     return Flavor(
         id=row.id, flavorid=row.flavorid, name=row.name, vcpus=row.vcpus, memory_mb=row.memory_mb,
         root_gb=row.root_gb or 0, ephemeral_gb=row.ephemeral_gb or 0, swap=row.swap,

@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cells.database import Database, utcnow
+from cells.fixed import Fixed
 from cells.schema_quota import project_user_quotas, quota_classes, quotas
 
 UNLIMITED = -1
@@ -70,7 +71,12 @@ def is_unlimited(limit: int) -> bool:
 def stored(api: Database, project_id: str) -> Stored:
     """Return the limits that the API database holds for a project. Raises CellDown."""
     with api.reader() as conn:
-        return _stored(conn, project_id, (quotas, project_user_quotas, quota_classes), sa.true())
+        return stored_on(conn, project_id)
+
+
+def stored_on(conn: sa.Connection, project_id: str) -> Stored:
+    """Return the limits that the API database holds for a project, read on a connection of the caller's to it."""
+    return _stored(conn, project_id, _HERE)
 
 
 # Nova adds these tables to no database later on; looking for them costs as much as reading them.
@@ -79,14 +85,13 @@ _WITHOUT: "weakref.WeakSet[Database]" = weakref.WeakSet()
 
 def legacy(cell0: Database, project_id: str) -> Stored:
     """Return the limits that nova left in its main database, none where it has no such tables. Raises CellDown."""
-    tables = [_old(name) for name in _OLD]
     if cell0 in _WITHOUT:
         return Stored()
     with cell0.reader() as conn:
         if not sa.inspect(conn).has_table("quotas"):
             _WITHOUT.add(cell0)
             return Stored()
-        return _stored(conn, project_id, tables, sa.text("deleted = 0"))
+        return _stored(conn, project_id, _LEGACY)
 
 
 def set_limits(api: Database, project_id: str, limits: Mapping[str, int], user_id: str | None = None) -> None:
@@ -162,16 +167,12 @@ def _write(api: Database, table: sa.Table, owner: Mapping[str, Any], limits: Map
         api.run(write)
 
 
-def _stored(conn: sa.Connection, project_id: str, tables: Iterable[Any], live: Any) -> Stored:
-    projects, users, classes = tables
-    query = sa.select(projects.c.resource, projects.c.hard_limit).where(projects.c.project_id == project_id, live)
-    project = {name: _limit(value) for name, value in conn.execute(query)}
-    query = sa.select(users.c.user_id, users.c.resource, users.c.hard_limit)
+def _stored(conn: sa.Connection, project_id: str, statements: Iterable[Fixed]) -> Stored:
+    of_project, of_users, of_class = (each.rows(conn, {"project": project_id}) for each in statements)
     by_user: dict[str, dict[str, int]] = {}
-    for user, name, value in conn.execute(query.where(users.c.project_id == project_id, live)):
+    for user, name, value in of_users:
         by_user.setdefault(user, {})[name] = _limit(value)
-    query = sa.select(classes.c.resource, classes.c.hard_limit).where(classes.c.class_name == DEFAULT_CLASS, live)
-    default = {name: _limit(value) for name, value in conn.execute(query)}
+    project, default = ({name: _limit(value) for name, value in rows} for rows in (of_project, of_class))
     return Stored(project, by_user, default)
 
 
@@ -183,3 +184,17 @@ def _old(name: str) -> sa.TableClause:
     return sa.table(
         name, *(sa.column(each) for each in ("project_id", "user_id", "class_name", "resource", "hard_limit"))
     )
+
+
+def _statements(tables: Iterable[Any], live: Any) -> tuple[Fixed, Fixed, Fixed]:
+    """Return how the limits of a project are read, those of its users, and those of the class of all."""
+    projects, users, classes = tables
+    asked: sa.BindParameter[str] = sa.bindparam("project")
+    limit = sa.select(projects.c.resource, projects.c.hard_limit).where(projects.c.project_id == asked, live)
+    own = sa.select(users.c.user_id, users.c.resource, users.c.hard_limit).where(users.c.project_id == asked, live)
+    default = sa.select(classes.c.resource, classes.c.hard_limit).where(classes.c.class_name == DEFAULT_CLASS, live)
+    return Fixed(limit), Fixed(own), Fixed(default)
+
+
+_HERE = _statements((quotas, project_user_quotas, quota_classes), sa.true())
+_LEGACY = _statements(map(_old, _OLD), sa.text("deleted = 0"))

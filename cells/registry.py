@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from cells.database import Database, utcnow
 from cells.dbapi import check_nova_url, refuse_for_nova
 from cells.errors import BadCell, Exists, NotEmpty, NotMapped
+from cells.fixed import Fixed
 from cells.schema_api import cell_mappings, instance_mappings, request_specs
 from cells.types import CELL0_UUID, Cell, ServerMapping
 
@@ -29,10 +30,16 @@ _MAPPING = sa.select(instance_mappings, *(column.label(f"cell_{column.name}") fo
 _LIVE = sa.or_(instance_mappings.c.queued_for_delete.is_(None), instance_mappings.c.queued_for_delete.is_(sa.false()))
 
 RECENT = 2.0
-# Statements of each boot are built once: building them again costs more than running them.
-_FIND = _MAPPING.where(instance_mappings.c.instance_uuid == sa.bindparam("server"))
-_UPDATE = instance_mappings.update().where(instance_mappings.c.instance_uuid == sa.bindparam("server"))
-_NEW_MAPPING, _NEW_SPEC = instance_mappings.insert(), request_specs.insert()
+_IS_SERVER = instance_mappings.c.instance_uuid == sa.bindparam("server")
+_FIND = Fixed(_MAPPING.where(_IS_SERVER))
+_UPDATE = Fixed(instance_mappings.update().where(_IS_SERVER))
+_NEW_MAPPING, _NEW_SPEC = Fixed(instance_mappings.insert()), Fixed(request_specs.insert())
+_BY_CELL = Fixed(
+    sa.select(cell_mappings.c.uuid, cell_mappings.c.name, sa.func.count())
+    .join_from(instance_mappings, cell_mappings)
+    .where(instance_mappings.c.project_id == sa.bindparam("project"), _LIVE)
+    .group_by(cell_mappings.c.id, cell_mappings.c.uuid, cell_mappings.c.name)
+)
 
 
 def fill_template(url: str, base: str | None) -> str:
@@ -160,10 +167,10 @@ class Registry:
         now = utcnow()
 
         def write(conn: sa.Connection) -> None:
-            conn.execute(_NEW_MAPPING, {"instance_uuid": server_id, "project_id": project_id, "user_id": user_id,
-                                        "cell_id": None, "queued_for_delete": False, "created_at": now})  # fmt: skip
+            _NEW_MAPPING.change(conn, {"instance_uuid": server_id, "project_id": project_id, "user_id": user_id,
+                                       "cell_id": None, "queued_for_delete": False, "created_at": now})  # fmt: skip
             spec = json.dumps(dict(request_spec))
-            conn.execute(_NEW_SPEC, {"instance_uuid": server_id, "spec": spec, "created_at": now})
+            _NEW_SPEC.change(conn, {"instance_uuid": server_id, "spec": spec, "created_at": now})
 
         try:
             self.database.run(write)
@@ -191,8 +198,8 @@ class Registry:
     def find_mapping(self, server_id: str) -> ServerMapping | None:
         """Return where a server is, None if there is no such server."""
         with self.database.reader() as conn:
-            row = conn.execute(_FIND, {"server": server_id}).first()
-        return None if row is None else self._mapping(row)
+            rows = _FIND.rows(conn, {"server": server_id})
+        return self._mapping(rows[0]) if rows else None
 
     def mappings(self, project_id: str | None = None, limit: int | None = None,
                  marker: str | None = None) -> list[ServerMapping]:  # fmt: skip
@@ -240,18 +247,12 @@ class Registry:
 
     def servers_by_cell(self, project_id: str) -> dict[str, int]:
         """Return how many servers a project has in each cell where it has any that no delete was accepted for."""
-        query = (
-            sa.select(cell_mappings.c.uuid, cell_mappings.c.name, sa.func.count())
-            .join_from(instance_mappings, cell_mappings)
-            .where(instance_mappings.c.project_id == project_id, _LIVE)
-            .group_by(cell_mappings.c.id, cell_mappings.c.uuid, cell_mappings.c.name)
-        )
         with self.database.reader() as conn:
-            return {name or uuid: count for uuid, name, count in conn.execute(query)}
+            return {name or uuid: count for uuid, name, count in _BY_CELL.rows(conn, {"project": project_id})}
 
     def _update_mapping(self, server_id: str, **values: Any) -> None:
         row = {"server": server_id, "updated_at": utcnow(), **values}
-        if not self.database.run(lambda conn: conn.execute(_UPDATE, row).rowcount):
+        if not self.database.run(lambda conn: _UPDATE.change(conn, row)):
             raise NotMapped(f"Server {server_id} could not be found.")
 
     def _cells(self, conn: sa.Connection, *, lock: bool = False) -> list[Cell]:
@@ -262,7 +263,7 @@ class Registry:
         # NULL names and NULL flags are in old rows; a cell is always told by some name.
         return Cell(key, uuid, name or uuid, bool(disabled), fill_template(url or "", self._base_url))
 
-    def _mapping(self, row: sa.Row[Any]) -> ServerMapping:
+    def _mapping(self, row: Any) -> ServerMapping:
         cell = None
         if row.cell_id is not None:
             cell = self._cell(row.cell_id, row.cell_uuid, row.cell_name, row.cell_disabled,

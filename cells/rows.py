@@ -92,7 +92,7 @@ def fault_row(uuid: str, fault: Fault, host: str | None, now: dt.datetime) -> Ro
             "deleted": 0}  # fmt: skip
 
 
-def to_device(row: sa.Row[Any]) -> BlockDevice:
+def to_device(row: Any) -> BlockDevice:
     """Return a block device of its row; NULL in an old one means False."""
     values = {name: getattr(row, name) for name in _DEVICE}
     values["connection_info"] = encode.load_connection_info(row.connection_info)
@@ -100,13 +100,13 @@ def to_device(row: sa.Row[Any]) -> BlockDevice:
     return BlockDevice(**values)
 
 
-def to_fault(row: sa.Row[Any]) -> Fault:
+def to_fault(row: Any) -> Fault:
     """Return a fault of its row."""
     return Fault(row.code, row.message or "", row.details or "", row.created_at)
 
 
 def to_server(
-    row: sa.Row[Any],
+    row: Any,
     extra_flavor: str | None,
     *,
     system_metadata: Mapping[str, str],
@@ -127,7 +127,7 @@ def to_server(
                   fault=fault, tags=tags, network_info=network_info or "[]")  # fmt: skip
 
 
-def _flavor_of_columns(row: sa.Row[Any]) -> Flavor:
+def _flavor_of_columns(row: Any) -> Flavor:
     # A row whose instance_extra is lost still has its sizes.
     number = row.instance_type_id or 0
     return Flavor(number, "", "", row.vcpus or 0, row.memory_mb or 0, row.root_gb or 0, row.ephemeral_gb or 0)

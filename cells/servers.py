@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from cells.database import Database, utcnow
 from cells.errors import Exists, NotMapped
+from cells.fixed import Fixed
 from cells.read import by_ids
 from cells.rows import SATELLITES, device_row, device_values, fault_row, pairs, server_rows
 from cells.schema_cell import block_device_mapping, instance_faults, instances, tags
@@ -21,8 +22,7 @@ from cells.types import BlockDevice, Fault, Server
 __all__ = ["add_device", "by_ids", "destroy", "find", "get", "insert", "remove_device", "replace_image", "set_fault",
            "update", "update_device", "withdraw"]  # fmt: skip
 
-# Built once: building them again costs more than running them.
-_INSERTS = {table: table.insert() for table in (instances, *SATELLITES, tags)}
+_INSERTS = {table: Fixed(table.insert()) for table in (instances, *SATELLITES, tags)}
 _SETTABLE = set(instances.c.keys()).difference({"id", "uuid", "deleted", "deleted_at", "created_at", "updated_at"})
 
 
@@ -35,8 +35,7 @@ def insert(db: Database, server: Server) -> bool:
 
     def write(conn: sa.Connection) -> None:
         for table, rows in server_rows(server, utcnow()):
-            if rows:
-                conn.execute(_INSERTS[table], rows)
+            _INSERTS[table].many(conn, rows)
 
     try:
         db.run(write)
@@ -119,7 +118,7 @@ def add_device(db: Database, uuid: str, device: BlockDevice) -> bool:
         if there is not None and there.deleted:
             raise Exists(f"Block device {device.uuid} was removed.")
         if there is None:
-            conn.execute(_INSERTS[table], row)
+            _INSERTS[table].change(conn, row)
         return there is None
 
     return db.run(write)

@@ -8,11 +8,13 @@ cell0 included. Nova counts a cell that is down as nothing; here the caller is t
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from cells import encode
 from cells.database import Database
+from cells.fixed import Fixed
 from cells.schema_api import instance_mappings, request_specs
 from cells.schema_cell import instances
 
@@ -26,8 +28,7 @@ _COUNTED = sa.and_(
 )
 
 
-# To put a statement together takes longer than a cell takes to answer it.
-_IN_CELL = (
+_USED = (
     sa.select(
         instances.c.user_id,
         sa.func.count(),
@@ -37,7 +38,8 @@ _IN_CELL = (
     .where(instances.c.project_id == sa.bindparam("project_id"), _COUNTED)
     .group_by(instances.c.user_id)
 )
-_CELLS_OF = (
+_IN_CELL, _IN_CELL_WITHOUT = Fixed(_USED), _USED.where(instances.c.uuid.not_in(sa.bindparam("without", expanding=True)))
+_CELLS_OF = Fixed(
     sa.select(instance_mappings.c.cell_id, sa.func.max(sa.case((_LIVE, 1), else_=0)))
     .where(instance_mappings.c.project_id == sa.bindparam("project_id"), instance_mappings.c.cell_id.is_not(None))
     .group_by(instance_mappings.c.cell_id)
@@ -75,9 +77,11 @@ def merged(parts: Iterable[ByUser]) -> dict[str, Usage]:
 
 def in_cell(cell: Database, project_id: str, without: Collection[str] = ()) -> dict[str, Usage]:
     """Return what each user of a project has in one cell, but for these servers; one statement. Raises CellDown."""
-    query = _IN_CELL.where(instances.c.uuid.not_in(without)) if without else _IN_CELL
     with cell.reader() as conn:
-        rows = conn.execute(query, {"project_id": project_id})
+        if without:
+            rows: Any = conn.execute(_IN_CELL_WITHOUT, {"project_id": project_id, "without": list(without)})
+        else:
+            rows = _IN_CELL.rows(conn, {"project_id": project_id})
         return {user or "": Usage(number, int(cores), int(ram)) for user, number, cores, ram in rows}
 
 
@@ -102,14 +106,13 @@ def asked_for(api: Database, project_id: str, cell_id: int, without: Collection[
         return merged(_asked(user, text) for user, text in conn.execute(query))
 
 
-def cells_of(api: Database, project_id: str) -> dict[int, bool]:
+def cells_of(conn: sa.Connection, project_id: str) -> dict[int, bool]:
     """Return the id of each cell that a project has mappings in, and whether any of these servers is not deleted.
 
     ``nova/objects/cell_mapping.py:CellMappingList.get_by_project_id`` takes all of them: a server whose delete failed
-    is there, too. Raises CellDown.
+    is there, too. ``conn`` is to the API database.
     """
-    with api.reader() as conn:
-        return {cell: bool(any_live) for cell, any_live in conn.execute(_CELLS_OF, {"project_id": project_id})}
+    return {cell: bool(any_live) for cell, any_live in _CELLS_OF.rows(conn, {"project_id": project_id})}
 
 
 def servers_in(cell: Database, project_id: str) -> set[str]:

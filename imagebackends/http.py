@@ -87,15 +87,43 @@ def _hide(words: str) -> str:
 
 
 class _Session(requests.Session):
-    """Reads the environment's proxies once for each host and not for each request, and no password from a .netrc."""
+    """Reads the environment's proxies once for each host and not for each request, and no password from a .netrc.
+
+    What keystoneauth asks for is whole already, but for a query that is given apart: merging it with a browser's
+    defaults, its cookies and its redirects would cost more than sending it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.trust_env = False
 
+    def request(self, method: Any, url: Any, *more: Any, **kwargs: Any) -> requests.Response:
+        """Send a request; what is not plain goes the long way."""
+        data = kwargs.get("data")
+        whole = _PLAIN.issuperset(kwargs) and isinstance(data, str | bytes | None) and _ORDINARY.fullmatch(url)
+        if more or not whole or kwargs.get("allow_redirects", True):
+            return super().request(method, url, *more, **kwargs)
+        plain = requests.PreparedRequest()
+        plain.method, plain.url, plain.hooks = method, url, {}
+        plain.body = data.encode() if isinstance(data, str) else data
+        plain.headers = requests.structures.CaseInsensitiveDict(kwargs["headers"])
+        if plain.body is not None:
+            plain.headers["Content-Length"] = str(len(plain.body))
+        response = self.get_adapter(url).send(
+            plain, timeout=kwargs["timeout"], verify=kwargs["verify"], proxies=_proxies(*urlsplit(url)[:2])
+        )
+        # Read whole, as its connection is the next one's.
+        _ = response.content
+        return response
+
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         found = {**_proxies(*urlsplit(url)[:2]), **(proxies or {})}
         return super().merge_environment_settings(url, found, stream, verify, cert)
+
+
+# What keystoneauth gives with each request, and an address that needs neither quoting nor its password taken out.
+_PLAIN = frozenset(("headers", "data", "timeout", "verify", "allow_redirects"))
+_ORDINARY = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/[!$-;=?-\[\]_a-z~]*")
 
 
 @functools.lru_cache(maxsize=256)

@@ -30,7 +30,8 @@ def add(verbs: Any) -> None:
 def host_list(cloud: Cloud, args: argparse.Namespace) -> Any:
     """List the hosts."""
     seen = cloud.parts.hosts.look(cloud.parts.registry.cells())
-    promised = hosts.claimed(cloud.parts.journal.database)
+    with cloud.parts.journal.database.reader() as conn:
+        promised = hosts.claimed(conn)
     placing, now = cloud.parts.placing, utcnow()
     found = []
     for host in (host for told in seen.hosts.values() for host in told):

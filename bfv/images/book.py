@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from bfv.tables import image_sources as table
 from bfv.types import utcnow
 from cells.database import Database
+from cells.fixed import Fixed
 
 WARM, RETIRED, BROKEN = "warm", "retired", "broken"
 # So many times in a day the same image was put into cinder's cache of a cell: cinder evicts it each time.
@@ -46,13 +47,18 @@ class Source:
     reason: str | None
 
 
-_OF_IMAGE = sa.select(table).where(table.c.image_id == sa.bindparam("image")).order_by(table.c.id)
+_OF_IMAGE = Fixed(sa.select(table).where(table.c.image_id == sa.bindparam("image")).order_by(table.c.id))
 
 
 def of_image(database: Database, image_id: str) -> list[Source]:
     """Return all sources of an image, oldest first."""
     with database.reader() as conn:
-        return [Source(**row._mapping) for row in conn.execute(_OF_IMAGE, {"image": image_id})]
+        return on(conn, image_id)
+
+
+def on(conn: sa.Connection, image_id: str) -> list[Source]:
+    """Return all sources of an image, oldest first, read on a connection of the caller's."""
+    return [Source(*row) for row in _OF_IMAGE.rows(conn, {"image": image_id})]
 
 
 def all_of(database: Database, *states: str) -> list[Source]:

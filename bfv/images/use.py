@@ -8,6 +8,7 @@ with cinder's own way.
 import dataclasses
 import datetime as dt
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from bfv import outside
@@ -73,12 +74,13 @@ def made(job: Job, role: str) -> None:
             return
 
 
-def standings(parts: Parts, image: Image | None, asked: str | None) -> dict[str, Standing]:
-    """Return how an image stands in the tier that is asked for, by cell."""
+def standings(parts: Parts, image: Image | None, asked: str | None, sources: Sequence[book.Source]
+              ) -> dict[str, Standing]:  # fmt: skip
+    """Return how an image with these sources stands in the tier that is asked for, by cell."""
     if image is None:
         return {}
     wanted = [each for each in parts.targets if (asked or "default") in (each.tier, each.volume_type)]
-    places, sources = parts.places.places() or {}, book.of_image(parts.journal.database, image.id)
+    places = parts.places.places() or {}
     return {
         each.cell: standing(image, each.cell, each.tier, places.get((each.cell, each.tier)), sources)
         for each in reversed(wanted)

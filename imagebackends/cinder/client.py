@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A python-cinderclient for each act, over one session, and the values that its answers become.
+"""What we use of python-cinderclient, made for each act over one session, and the values that its answers become.
 
-One client object serves one act: cinderclient pins the first request id it sees to all later calls of the same
-object (``cinderclient/client.py:SessionClient.request``), so a shared one would mix up strangers' requests.
+One object serves one act: cinderclient pins the first request id it sees to all later calls of the same object
+(``cinderclient/client.py:SessionClient.request``), so a shared one would mix up strangers' requests.
 """
 
 import datetime as dt
+import functools
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 from cinderclient import api_versions
-from cinderclient import client as cinderclient
+from cinderclient.client import SessionClient
+from cinderclient.v3.attachments import VolumeAttachmentManager
+from cinderclient.v3.messages import MessageManager
+from cinderclient.v3.volume_snapshots import SnapshotManager
+from cinderclient.v3.volumes import VolumeManager
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.session import Session
 
@@ -25,6 +30,39 @@ WANTED = (3, 71)
 REIMAGE = (3, 68)
 TIME_FILTER = (3, 60)
 FORCED_SNAPSHOT = "3.65"
+
+
+class Client:
+    """As cinderclient's own, but that makes all of its thirty managers, which costs half as much as a call."""
+
+    def __init__(self, version: tuple[int, int], **words: Any) -> None:
+        self.api_version = _api_version(version)
+        self.client = SessionClient(api_version=self.api_version, user_agent="python-cinderclient", **words)
+
+    @property
+    def volumes(self) -> Any:
+        """Volumes."""
+        return VolumeManager(self)
+
+    @property
+    def volume_snapshots(self) -> Any:
+        """Snapshots of volumes."""
+        return SnapshotManager(self)
+
+    @property
+    def attachments(self) -> Any:
+        """Attachments of volumes."""
+        return VolumeAttachmentManager(self)
+
+    @property
+    def messages(self) -> Any:
+        """What cinder tells its users."""
+        return MessageManager(self)
+
+
+@functools.lru_cache
+def _api_version(version: tuple[int, int]) -> Any:
+    return api_versions.get_api_version(".".join(map(str, version)))
 
 
 class Clients:
@@ -50,11 +88,11 @@ class Clients:
                     self._lock.release()
         return self._version
 
-    def reads(self, access: Access) -> Any:
+    def reads(self, access: Access) -> Client:
         """Return a client whose calls may be repeated."""
         return self._client(access, self.settings.read_retries)
 
-    def writes(self, access: Access) -> Any:
+    def writes(self, access: Access) -> Client:
         """Return a client that sends each call once."""
         return self._client(access, 0)
 
@@ -72,9 +110,9 @@ class Clients:
             default_microversion=".".join(map(str, self.version(access))),
         )
 
-    def _client(self, access: Access, retries: int) -> Any:
-        return cinderclient.Client(
-            ".".join(map(str, self.version(access))),
+    def _client(self, access: Access, retries: int) -> Client:
+        return Client(
+            self.version(access),
             session=self.session,
             auth=access.auth,
             region_name=self.settings.region_name,

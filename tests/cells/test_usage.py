@@ -110,5 +110,6 @@ def test_the_cells_of_a_project_are_those_of_its_mappings(api, registry):
     asked(registry, third, project="q")
     asked(registry)
 
-    assert usage.cells_of(api, "p") == {one.id: True, other.id: False}
-    assert usage.cells_of(api, "nobody") == {}
+    with api.reader() as conn:
+        assert usage.cells_of(conn, "p") == {one.id: True, other.id: False}
+        assert usage.cells_of(conn, "nobody") == {}

@@ -20,7 +20,7 @@ FAULTS = ["lost before", "lost after", "reset after", "late", "failed before", "
 # Not of the calls that make something: no network of TCP doubles a POST, and cinder would make two.
 DOUBLED = [("delete", "DELETE", "/attachments/", "doubled"), ("delete", "DELETE", "/volumes/", "doubled")]
 CALLS = {
-    "boot": [("POST", "/volumes$"), ("POST", "/attachments$"), ("GET", "/volumes/detail")],
+    "boot": [("POST", "/volumes$"), ("POST", "/attachments$"), ("GET", "/volumes/")],
     "delete": [("DELETE", "/attachments/"), ("DELETE", "/volumes/"), ("GET", "/volumes/")],
     "rebuild": [("POST", "/action$"), ("GET", "/volumes/")],
 }

@@ -18,7 +18,7 @@ from tests.images.test_warm import booted, ours, remove, request, root
 
 FAULTS = ["lost before", "lost after", "reset after", "late", "failed before", "failed after"]
 CALLS = {
-    "snapshot": [("POST", "/volumes$"), ("POST", "/snapshots$"), ("GET", "/volumes/detail"), ("GET", "/snapshots/")],
+    "snapshot": [("POST", "/volumes$"), ("POST", "/snapshots$"), ("GET", "/volumes/"), ("GET", "/snapshots/")],
     "glance": [("POST", "/import$"), ("GET", "/images/[^/]*$")],
     "cache": [("POST", "/volumes$"), ("DELETE", "/volumes/")],
 }
