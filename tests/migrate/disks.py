@@ -52,11 +52,16 @@ def mock_ground(server):
 
 
 class Cloud(sites.World):
-    """A bfv beside such servers; ``pool`` is where their disks lie: ``volumes`` is cinder's own."""
+    """A bfv beside such servers; ``pool`` is where their disks lie.
+
+    In place: in the lab cinder has a backend on nova's own pool; the mocked cloud has one pool, so they lie in that.
+    """
 
     def __init__(self, ground, home, way="rename", more="", **settings):
         # ``more`` is written into the configuration as it is.
-        self.ground, self.way, self.more, self.pool_name = (ground, way, more, "volumes" if way == "rename" else "vms")
+        self.ground, self.way, self.more = ground, way, more
+        self.in_place = ground.site.on_novas_pool if way == "rename" else None
+        self.pool_name = "volumes" if way == "rename" and not self.in_place else "vms"
         self.made = []
         super().__init__(ground.site, home, **{"late_answer": 1, **settings})
         self.project = ground.site.caller("demo").project_id
@@ -66,6 +71,10 @@ class Cloud(sites.World):
         text = self.config.read_text()
         for cell, conf in self.ground.confs.items():
             text = text.replace(f"[cell:{cell}]\n", f"[cell:{cell}]\n{CEPH.format(conf=conf, pool=self.pool_name)}")
+        if self.in_place:
+            kind = self.in_place.rpartition("#")[2]
+            text = text.replace("volume_type = cell1\n", f"volume_type = {kind}\n")
+            text = text.replace(f"backend = {self.site.backends['cell1']}\n", f"backend = {self.in_place}\n")
         if self.ground.python:
             text = text.replace("[storage]\n", f"[storage]\nceph_python = {self.ground.python}\n")
         # ``wrong`` is a type whose backend is not the one that holds the disks.
@@ -80,7 +89,8 @@ class Cloud(sites.World):
     @property
     def new(self):
         """The pool where the volumes lie."""
-        return self.ground.pool("volumes", "cell2" if self.way == "copy" else "cell1")
+        name = self.pool_name if self.way == "rename" else "volumes"
+        return self.ground.pool(name, "cell2" if self.way == "copy" else "cell1")
 
     @property
     def pool(self):
