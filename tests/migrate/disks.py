@@ -16,6 +16,7 @@ from cells.types import BlockDevice, Flavor, Server
 from imagebackends.errors import HasSnapshots, NotFound
 from imagebackends.rbd import bindings
 from imagebackends.rbd.pool import Cluster
+from imagebackends.rbd.pools import together
 from imagebackends.rbd.types import SnapshotName
 from imagebackends.types import Ceph
 from tests import sites
@@ -78,7 +79,9 @@ class Cloud(sites.World):
         if self.ground.python:
             text = text.replace("[storage]\n", f"[storage]\nceph_python = {self.ground.python}\n")
         # ``wrong`` is a type whose backend is not the one that holds the disks.
-        far = f"far:cell2,wrong:cell2\ntier_backends = far:{self.site.backends['cell2']}"
+        far = f"far:cell2,wrong:cell2,inplace:cell1vms\ntier_backends = far:{self.site.backends['cell2']}"
+        if self.site.on_novas_pool:
+            far += f",inplace:{self.site.on_novas_pool}"
         self.config.write_text(text.replace("tiers = fast:cell1-fast", f"tiers = fast:cell1-fast,{far}") + self.more)
 
     @property
@@ -99,6 +102,28 @@ class Cloud(sites.World):
 
     def server(self, image_id, data=(b"root" * 1000,), size=None, parent=None, **changes):
         """Make a server that is off, with its disk: standalone, or a clone of ``parent`` with more bytes written."""
+        with self.cloud("bfv") as cloud:
+            key = self.rows_of_a_server(cloud.parts, image_id, **changes)
+        name = f"{key}_disk"
+        if parent:
+            self.pool.clone(SnapshotName("images", parent, "snap"), name)
+            self.pool.resize(name, size or 1 << 30)
+            self.pool.patch(name, [(OWN, b"own" * 1000)])
+        else:
+            self.pool.create(name, size or 1 << 30)
+            self.pool.fill(name, data)
+        return key
+
+    def servers(self, image_id, count):
+        """Make so many servers, their disks clones of the image as nova's backend makes them; return their ids."""
+        with self.cloud("bfv") as cloud:
+            keys = [self.rows_of_a_server(cloud.parts, image_id) for _ in range(count)]
+        parent = SnapshotName("images", image_id, "snap")
+        together(lambda key: self.pool.clone(parent, f"{key}_disk"), keys)
+        return keys
+
+    def rows_of_a_server(self, parts, image_id, **changes):
+        """Write what nova's databases say of a server that is off, and return its id."""
         key = str(uuid.uuid4())
         self.made.append(key)
         flavor = Flavor(1, "tiny", "tiny", 1, 128, 1)
@@ -110,21 +135,11 @@ class Cloud(sites.World):
         row = Server(key, self.project, "demo-user", f"{sites.NAME}-{next(NAMES)}", "stopped", flavor, image_id,
                      power_state=4, host="host1", node="host1", root_device_name="/dev/vda", system_metadata=image,
                      devices=(root,), availability_zone="cell1")  # fmt: skip
-        with self.cloud("bfv") as cloud:
-            parts = cloud.parts
-            servers.insert(parts.cells.named("cell1"), dataclasses.replace(row, **changes))
-            spec = encode.request_spec(server_id=key, project_id=self.project, user_id="demo-user", flavor=flavor,
-                                       image={"id": image_id}, is_bfv=False, availability_zone=None)  # fmt: skip
-            parts.registry.map_server(key, self.project, "demo-user", spec)
-            parts.registry.assign(key, parts.registry.cell("cell1"))
-        name = f"{key}_disk"
-        if parent:
-            self.pool.clone(SnapshotName("images", parent, "snap"), name)
-            self.pool.resize(name, size or 1 << 30)
-            self.pool.patch(name, [(OWN, b"own" * 1000)])
-        else:
-            self.pool.create(name, size or 1 << 30)
-            self.pool.fill(name, list(data))
+        servers.insert(parts.cells.named("cell1"), dataclasses.replace(row, **changes))
+        spec = encode.request_spec(server_id=key, project_id=self.project, user_id="demo-user", flavor=flavor,
+                                   image={"id": image_id}, is_bfv=False, availability_zone=None)  # fmt: skip
+        parts.registry.map_server(key, self.project, "demo-user", spec)
+        parts.registry.assign(key, parts.registry.cell("cell1"))
         return key
 
     def rows(self, key):
