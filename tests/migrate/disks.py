@@ -60,7 +60,9 @@ class Cloud(sites.World):
 
     def __init__(self, ground, home, way="rename", more="", **settings):
         # ``more`` is written into the configuration as it is.
-        self.ground, self.way, self.more = ground, way, more
+        self.adopt, _, self.way = way.rpartition("-")
+        way, self.ground = self.way, ground
+        self.more = more + (f"\n[migrate]\nadopt = {self.adopt}\n" if self.adopt else "")
         self.in_place = ground.site.on_novas_pool if way == "rename" else None
         self.pool_name = "volumes" if way == "rename" and not self.in_place else "vms"
         self.made = []

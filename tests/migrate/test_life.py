@@ -16,6 +16,7 @@ def test_a_server_goes_and_comes_back_bit_for_bit(cloud, image_id):
 
     [plan] = cloud.migrate("plan", "--server", key, *cloud.choice)
     assert (plan["way"], plan["refusals"], plan["gib"]) == (cloud.way, [], 1)
+    assert plan["adopt"] == (cloud.adopt or "manage")
     assert cloud.rows(key) == rows
     [done] = cloud.migrate("run", "--server", key, *cloud.choice)
 

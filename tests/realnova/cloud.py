@@ -65,7 +65,8 @@ class Cloud:
         self.config.write_text(CONFIG.format(
             home=home, api=database("nova_api"), volume_url=self.site.volume_url, image_url=self.site.image_url,
             auth_url=self.site.auth_url, compute_url=COMPUTE_URL, placement_url=PLACEMENT_URL,
-            backend=self.site.backends["cell1"], on_novas_pool=self.site.on_novas_pool, ceph_conf=CEPH.conf))  # fmt: skip
+            backend=self.site.backends["cell1"], on_novas_pool=self.site.on_novas_pool,
+            ceph_conf=CEPH.conf))  # fmt: skip
         self.bfv("db", "init")
         self.parts = assemble(config.load(self.config))
 
