@@ -88,9 +88,28 @@ class Aside(Way):
                 self.behind(move)
             if PROOF in snapshots(move, new):
                 move.new.drop_snapshot(new, PROOF)
+        else:
+            _empty_trash(move)
         if old is not None:
             drop_ours(move)
             move.old.remove(old)
+
+
+def _empty_trash(move: Move) -> None:
+    """Remove the new image for good that cinder has deleted: with our snapshot in it that goes to the trash and stays.
+
+    (``cinder/volume/drivers/rbd.py:_delete_volume``.)
+    """
+    thing = move.job.object("image", TARGET)
+    image = Id(thing.external_id) if thing is not None and thing.external_id else None
+    found = move.new.find(image) if image else None
+    if image is None or found is None:
+        return
+    move.job.step("empty trash", f"{move.plan.target_pool}/{found.name}")
+    for each in found.snapshots:
+        if not each.trashed:
+            move.new.drop_snapshot(image, each.name)
+    move.new.purge(image.value)
 
 
 def _copy_back(move: Move, new: str) -> None:
