@@ -90,9 +90,14 @@ class Cloud:
             "OS_PROJECT_NAME": "admin", "OS_USER_DOMAIN_ID": "default", "OS_PROJECT_DOMAIN_ID": "default",
             "NO_COLOR": "1", "COLUMNS": "200", "PYTHONPATH": str(sites.ROOT)}  # fmt: skip
 
-    def convert(self, server_id, *words):
-        """Convert a server by ``bfv migrate run`` and return its row."""
-        done = json.loads(self.bfv("--json", "migrate", "run", "--server", server_id, "--no-rehearsal", *words))
+    def convert(self, server_id, *words, settings=""):
+        """Convert a server by ``bfv migrate run``, with more settings if any, and return its row."""
+        kept = self.config.read_text()
+        self.config.write_text(kept + settings)
+        try:
+            done = json.loads(self.bfv("--json", "migrate", "run", "--server", server_id, "--no-rehearsal", *words))
+        finally:
+            self.config.write_text(kept)
         (row,) = done
         assert row["state"] == "converted", row
         return row

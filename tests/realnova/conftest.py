@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests of a real nova. Only `make lab-nova-test` runs these, whatever else `-m` asks for."""
+"""Guests of a real nova. Only `make lab-nova-test` runs these."""
 
 import contextlib
 
@@ -7,16 +7,11 @@ import pytest
 
 from lab import guest
 from tests import sites
+from tests.realnova import leave_out_unless_asked
 from tests.realnova import cloud as real
 
 
-def pytest_collection_modifyitems(config, items):
-    """Leave all of them out unless the marker is asked for by its name."""
-    if "nova" in (config.option.markexpr or "").split():
-        return
-    here = [item for item in items if item.get_closest_marker("nova")]
-    items[:] = [item for item in items if item not in here]
-    config.hook.pytest_deselected(items=here)
+pytest_collection_modifyitems = leave_out_unless_asked
 
 
 @pytest.fixture(scope="session")
