@@ -169,7 +169,7 @@ def _filled(base: Plan, image: Image, way: str, place: Place, refusals: Sequence
         # Of a copy the last change alone; how much that is nobody knows before.
         copied=0,
         space=image.size if way != RENAME else 0,
-        # Measured, see docs/leaving-rbd.md: flat in size but for a copy's last change.
+        # Measured, see docs/benchmarks.md: flat in size but for a copy's last change.
         off=1.0,
         refusals=tuple(refusals),
         notes=tuple(notes),

@@ -89,13 +89,17 @@ def test_a_wave_that_is_asked_to_stop_finishes_what_it_began(cloud, image_id):
     keys = [cloud.server(image_id) for _ in range(6)]
     command = [sys.executable, "-m", "bfv", "--config-file", str(cloud.config), "--json", "migrate", "run", "--cell",
                "cell1", "--no-rehearsal", "--workers", "1"]  # fmt: skip
-    running = subprocess.Popen(command, env=cloud.environment("bfv"), stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, env=cloud.environment("bfv"), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
     sites.until(lambda: any(cloud.root(key).volume_id for key in keys))
     running.send_signal(signal.SIGTERM)
 
-    done = json.loads(running.communicate(timeout=120)[0])
+    out, told = running.communicate(timeout=120)
 
+    done = json.loads(out)
     assert running.returncode == 1
+    assert f"{[each['state'] for each in done].count('converted')} converted in " in told
+    assert " a minute" in told
     states = {each["state"] for each in done}
     assert states == {"converted", "not begun"}
     assert all("SIGTERM" in each["reason"] for each in done if each["state"] == "not begun")

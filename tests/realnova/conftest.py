@@ -7,9 +7,8 @@ import pytest
 
 from lab import guest
 from tests import sites
-from tests.realnova import leave_out_unless_asked
 from tests.realnova import cloud as real
-
+from tests.realnova import leave_out_unless_asked
 
 pytest_collection_modifyitems = leave_out_unless_asked
 
