@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import sqlalchemy as sa
 
 from bfv.drivers import example
 from bfv.drivers.contract import guest_of
@@ -162,6 +163,33 @@ def test_a_volume_that_its_owner_extended_has_no_way_back_and_one_with_snapshots
     cloud.migrate("undo", kept)
     assert cloud.root(kept).destination_type == "local"
     cloud.migrate("purge", grown)
+
+
+def test_a_server_that_moved_comes_back_where_it_is_and_one_that_was_rebuilt_or_resized_does_not(cloud, image_id):
+    moved, rebuilt, resized = (cloud.server(image_id) for _ in range(3))
+    for key in (moved, rebuilt, resized):
+        cloud.convert(key)
+    with cloud.cloud("bfv") as own:
+        database = own.parts.cells.named("cell1")
+        servers.update(database, moved, host="host2", node="host2")
+        with database.writer() as conn:
+            conn.execute(sa.text("UPDATE instances SET root_gb = 5 WHERE uuid = :key"), {"key": resized})
+    # What a rebuild leaves in cinder (cinder/volume/manager.py:reimage).
+    path = f"{cloud.site.volume_url}/volumes/{cloud.root(rebuilt).volume_id}/action"
+    metadata = {"os-set_image_metadata": {"metadata": {"image_id": "another"}}}
+    assert cloud.site.call("admin", "POST", path, json=metadata).status_code == 200
+
+    cloud.migrate("undo", moved)
+    said = [cloud.migrate("undo", key, expect=1)[0]["why"] for key in (rebuilt, resized)]
+
+    assert "was rebuilt from image another" in said[0]
+    assert "changed: root_gb" in said[1]
+    assert [cloud.root(key).destination_type for key in (moved, rebuilt, resized)] == ["local", "volume", "volume"]
+    assert cloud.rows(moved)["cell1.instances"][0]["host"] == "host2"
+    assert {cloud.state(key)[0] for key in (rebuilt, resized)} == {"settled"}
+    for key in (rebuilt, resized):
+        cloud.migrate("purge", key)
+    assert cloud.opened() == []
 
 
 @pytest.fixture
