@@ -9,6 +9,7 @@ told by ``bench.migrate_many``, and what nova's own stop and start take by ``ben
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import statistics
 import subprocess
@@ -29,7 +30,9 @@ GIB, MIB = 1 << 30, 1 << 20
 PIECE = 4 * MIB
 # What is said for each way: where volumes go, and the way where there are several.
 WAYS = {"rename": {"tier": "inplace"}, "live": {}, "clone": {"way": "clone"}, "copy": {"tier": "far"}}
-FLAT = ("rename", "live", "clone")
+# Onto a volume that was made beforehand.
+WAYS |= {f"{way}, placeholder": WAYS[way] for way in ("rename", "live")}
+FLAT = tuple(each for each in WAYS if each != "copy")
 # What people do, in a shell; of Glance, whose copy is as thick as the disk is large, only up to so many GiB.
 BY_HAND = {
     "rbd export | rbd import": "rbd {here} export {source} - | rbd {here} import - {target}",
@@ -56,8 +59,9 @@ def seconds_off(parts, key):
 def plan_of(parts, key, way):
     """Return the plan by which a server goes one of the ways."""
     [plan] = look.read(parts, look.Selection((key,), **WAYS[way]))
-    assert (plan.way, plan.refusals) == (way, ()), plan
-    return plan
+    name, _, adopt = way.partition(", ")
+    assert (plan.way, plan.refusals) == (name, ()), plan
+    return dataclasses.replace(plan, adopt=adopt or plan.adopt)
 
 
 def there_and_back(cloud, parts, key, way):
