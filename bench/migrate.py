@@ -173,10 +173,10 @@ def main():
     """Measure and tell."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 4, 20], metavar="GIB")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--changes", type=int, nargs="*", default=[16, 64, 256], metavar="MIB")
     parser.add_argument("--plans", type=int, default=1000, metavar="SERVERS")
-    parser.add_argument("--many", type=int, default=40, metavar="SERVERS", help="so many go in one run")
+    parser.add_argument("--many", type=int, default=20, metavar="SERVERS", help="so many go in one run")
     parser.add_argument("--guest", action="store_true", help="also a guest of the lab's real nova, which must be up")
     args = parser.parse_args()
     ground = disks.lab_ground()

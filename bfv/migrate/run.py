@@ -136,8 +136,8 @@ def _dressed(move: Move, disk: Disk) -> Bound:
 def _holds(move: Move, early: Bound) -> bool:
     """Return whether an attachment from before the guest was off is good: a reboot or a move may have come between."""
     found = move.parts.backend.attachments(move.job.access, disk_id=early.volume.id, server_id=move.server_id)
-    host = records.facts(move.parts, move.database, server_ids=[move.server_id])[0].host
-    return early.attachment_id in [each.id for each in found] and host == move.plan.host
+    hosts = [each.host for each in records.facts(move.parts, move.database, server_ids=[move.server_id])]
+    return early.attachment_id in [each.id for each in found] and hosts == [move.plan.host]
 
 
 def _attached(move: Move, disk: Disk) -> Bound:

@@ -2,6 +2,7 @@
 """Guests of a real nova. Only `make lab-nova-test` runs these."""
 
 import contextlib
+import uuid
 
 import pytest
 
@@ -30,7 +31,7 @@ def image(cloud, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def flavor(cloud):
-    body = {"flavor": {"name": "guest", "ram": 64, "vcpus": 1, "disk": 1}}
+    body = {"flavor": {"name": f"guest-{uuid.uuid4().hex[:8]}", "ram": 64, "vcpus": 1, "disk": 1}}
     made = cloud.call("admin", "POST", "/flavors", body)["flavor"]["id"]
     yield made
     cloud.call("admin", "DELETE", f"/flavors/{made}")
