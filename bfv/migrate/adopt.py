@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An image becomes a volume, and a volume an image again: each asked for at most once, and found again after a crash.
 
-A volume that is made this way is never deleted by a conversion: what cinder calls failed may bear the disk's only
-bytes. It is disowned, and its image gets the name back that it had.
+A managed volume is never deleted by a conversion: what cinder calls failed may bear the disk's only bytes. It is
+disowned, and its image gets the name back that it had. One that was made beforehand is `bfv.migrate.placeholder`'s.
 """
 
 import dataclasses
