@@ -81,7 +81,7 @@ lab-test-full: venv lab ## the same with every crash point and every fault
 
 lab-nova-test: venv lab ## guests of a real nova with libvirt on the lab: conversion, reboots, its traps
 	$(LAB) nova-up
-	$(LAB_ENV); status=0; $(PYTEST) -m nova --numprocesses 0 --timeout 900 tests/realnova || status=$$?; \
+	$(LAB_ENV); status=0; $(PYTEST) -m nova --numprocesses 0 --timeout 900 tests/realnova tests/contract || status=$$?; \
 		$(LAB) nova-down; exit $$status
 
 bench-lab: venv lab ## how a boot compares with the bare minimum, on the real services

@@ -257,6 +257,14 @@ MIGRATE_OPTS: list[cfg.Opt] = [
         help="Who switches guests off and on, and locks them, while their disks become volumes, where no compute "
         "driver of ours runs them. none: only servers that are off are converted; lock and start them yourself.",
     ),
+    cfg.StrOpt(
+        "adopt",
+        default="manage",
+        choices=["manage", "placeholder"],
+        help="How a disk becomes cinder's. manage: cinder manages it, which needs an administrator's right in cinder. "
+        "placeholder: cinder makes an empty volume for the owner while the server still runs, and the disk takes the "
+        "place of its image, which needs none and leaves no call to cinder for the time off.",
+    ),
     cfg.StrOpt("compute_endpoint", help="URL of nova's API instead of the catalog's."),
     cfg.FloatOpt("guest_timeout", default=300.0, min=1.0, help="Seconds that a guest may take to stop or to start."),
     cfg.IntOpt("slots", default=2, min=1, help="Disks that are copied, flattened or compared at once in each cluster."),

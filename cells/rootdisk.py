@@ -105,19 +105,31 @@ def restore(db: Database, before: Rows, volume_id: str | None = None) -> bool:
     """
 
     def write(conn: sa.Connection) -> bool:
-        found, state = _read(conn, _uuid(before), before)
-        (device,) = found["block_device_mapping"]
-        if device["destination_type"] == "volume" and volume_id not in (None, device["volume_id"]):
-            raise Changed(f"The root of server {_uuid(before)} is volume {device['volume_id']}, not {volume_id}.")
-        _check(found, before, since=True)
-        wanted = _former(before)
-        if all(_same(found, table, values) for table, values in wanted.items()):
+        found = _to_restore(conn, before, volume_id)
+        if found is None:
             return False
-        _check_off(state)
-        _write(conn, found, wanted, _times(found, before))
+        _write(conn, found, _former(before), _times(found, before))
         return True
 
     return db.run(write)
+
+
+def check_restore(db: Database, before: Rows, volume_id: str | None = None) -> None:
+    """Raise what ``restore`` would raise now, and change nothing."""
+    db.run(lambda conn: _to_restore(conn, before, volume_id))
+
+
+def _to_restore(conn: sa.Connection, before: Rows, volume_id: str | None) -> Rows | None:
+    """Return a server's rows as they are, None if they are restored already. Raises what ``restore`` raises."""
+    found, state = _read(conn, _uuid(before), before)
+    (device,) = found["block_device_mapping"]
+    if device["destination_type"] == "volume" and volume_id not in (None, device["volume_id"]):
+        raise Changed(f"The root of server {_uuid(before)} is volume {device['volume_id']}, not {volume_id}.")
+    _check(found, before, since=True)
+    if all(_same(found, table, values) for table, values in _former(before).items()):
+        return None
+    _check_off(state)
+    return found
 
 
 def read_spec(api: Database, uuid: str) -> Mapping[str, Any] | None:

@@ -108,7 +108,8 @@ def configure() -> None:
     render("glance-api.conf", GLANCE_CONF)
     render("cinder.conf", CINDER_CONF, cell1_secret=CELLS[0].secret_uuid, cell2_secret=CELLS[1].secret_uuid)
     for cell in CELLS:
-        render("cinder-cell.conf", ETC / "cinder" / f"{cell.name}.conf", cell=cell.name)
+        render("cinder-cell.conf", ETC / "cinder" / f"{cell.name}.conf", cell=cell.name,
+               backends=",".join(cell.backends))  # fmt: skip
     for project, port, module, more in (
         ("keystone", PORTS["keystone"], "keystone.wsgi.api:application", KEYSTONE_UWSGI),
         ("glance", PORTS["glance"], "glance.wsgi.api:application", GLANCE_UWSGI),

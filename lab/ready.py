@@ -34,16 +34,16 @@ def scheduler_serves(service: Service) -> bool:
 
 
 def volume_serves(service: Service, cell: Cell) -> bool:
-    """The cell's backend reports, answers a call through the broker, and the scheduler knows its pool."""
-    admin, backend = login(), f"lab@{cell.name}"
-    if backend not in reported_since_start(admin, service, "cinder-volume"):
+    """The cell's backends report, answer a call through the broker, and the scheduler knows their pools."""
+    admin, backends = login(), {f"lab@{name}": f"lab@{name}#{name}" for name in cell.backends}
+    if not backends.keys() <= reported_since_start(admin, service, "cinder-volume"):
         return False
     pools = admin.call("GET", volume_url(admin, "/scheduler-stats/get_pools"))["pools"]
-    if f"{backend}#{cell.name}" not in {pool["name"] for pool in pools}:
+    if not set(backends.values()) <= {pool["name"] for pool in pools}:
         return False
     body = {"binary": "cinder-volume", "server": "", "prefix": "cinder.volume.manager"}
     levels = admin.call("PUT", volume_url(admin, "/os-services/get-log"), body)["log_levels"]
-    return backend in {row["host"] for row in levels}
+    return backends.keys() <= {row["host"] for row in levels}
 
 
 def check_user() -> None:
@@ -54,11 +54,12 @@ def check_user() -> None:
 
 
 def make_volume_types() -> None:
-    """Two types per cell, which also choose its zone, and `lost`, which no backend can serve."""
+    """Two types per cell, which also choose its zone, one of nova's own pool, and `lost`, which no backend serves."""
     wanted = {"lost": {"volume_backend_name": "nowhere"}}
     for cell in CELLS:
         for name in (cell.name, f"{cell.name}-fast"):
             wanted[name] = {"volume_backend_name": cell.name, "RESKEY:availability_zones": cell.name}
+        wanted |= {name: {"volume_backend_name": name} for name in cell.backends[1:]}
     admin = login()
     have = {row["name"]: row for row in admin.call("GET", volume_url(admin, "/types"))["volume_types"]}
     for name, specs in wanted.items():

@@ -105,8 +105,8 @@ def values() -> dict[str, object]:
             f"LAB_{name}_MON_V1_PORT": cell.mon_v1,
             f"LAB_{name}_SECRET_UUID": cell.secret_uuid,
             f"LAB_{name}_CINDER_KEYRING": cell.keyring("cinder"),
-            f"LAB_{name}_POOL": f"lab@{cell.name}#{cell.name}",
         }
+        found |= {f"LAB_{key(backend)}_POOL": f"lab@{backend}#{backend}" for backend in cell.backends}
     for kind in ("project", "user", "domain"):
         found |= {f"LAB_{key(kind)}_{key(name)}": ident for name, ident in ids[f"{kind}s"].items()}
     return found

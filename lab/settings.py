@@ -80,6 +80,11 @@ class Cell:
     def name(self) -> str:
         return f"cell{self.digit}"
 
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """Cinder's backends on it: of the first cell also one on nova's own pool."""
+        return (self.name, f"{self.name}vms") if self.digit == "1" else (self.name,)
+
     def uuid(self, middle: str) -> str:
         """A fixed uuid, so that a log line tells by eye which cell it is about."""
         d = self.digit

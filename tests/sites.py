@@ -52,6 +52,8 @@ class Site:
     # Each cell's ceph.conf and the user there, and the modules where they are not librados and librbd themselves.
     ceph: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     bindings: object = None
+    # Cinder's backend on nova's own pool of the first cell, where there is one.
+    on_novas_pool: str | None = None
 
     def auth(self, user):
         project, domain, password = USERS[user]
@@ -264,6 +266,7 @@ def lab() -> Site:
         backends={"cell1": env["LAB_CELL1_POOL"], "cell2": env["LAB_CELL2_POOL"]},
         internal_project=env["LAB_PROJECT_CINDER_INTERNAL"],
         ceph={cell: (env[f"LAB_{cell.upper()}_CEPH_CONF"], "cinder") for cell in ("cell1", "cell2")},
+        on_novas_pool=env["LAB_CELL1VMS_POOL"],
     )
 
 

@@ -4,6 +4,7 @@
 import argparse
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -126,10 +127,15 @@ def run(cloud: Cloud, args: argparse.Namespace) -> Any:
     how = Wave(args.wave, args.limit, args.workers, args.window, args.stop_and_start, args.failure_budget)
     with _progress(len(ready[: args.limit]), args.json) as tell:
         running = Running(parts, how, tell)
+        began = time.monotonic()
         with _stopping(running):
             done = running.run(found)
+        seconds = time.monotonic() - began
     args.failed = any(each.state in TROUBLE for each in done) or running.why_stopped is not None
     converted = [each.server_id for each in done if each.state == "converted"]
+    if converted:
+        rate = len(converted) * 60 / seconds
+        output.err.print(f"{len(converted)} converted in {seconds:.1f} s, {rate:.1f} a minute")
     args.failed |= bool(wave.settle(parts, converted, _told))
     if args.json:
         return done

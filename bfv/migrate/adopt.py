@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An image becomes a volume, and a volume an image again: each asked for at most once, and found again after a crash.
 
-A volume that is made this way is never deleted by a conversion: what cinder calls failed may bear the disk's only
-bytes. It is disowned, and its image gets the name back that it had.
+A managed volume is never deleted by a conversion: what cinder calls failed may bear the disk's only bytes. It is
+disowned, and its image gets the name back that it had. One that was made beforehand is `bfv.migrate.placeholder`'s.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import time
 from bfv import outside
 from bfv.errors import Failed, MaybeRunning, NotFound
 from bfv.journal import Object
+from bfv.migrate import placeholder
 from bfv.migrate.move import ROOT, Move
 from bfv.types import utcnow
 from imagebackends.rbd.pool import Pool
@@ -21,9 +22,16 @@ BROKEN = ("error", "error_managing")
 LOOK = 0.1
 
 
-def adopt(move: Move, image: str) -> Disk:
+def claim(move: Move) -> Disk | None:
+    """Return the volume that is made beforehand, where one is, else None: cinder manages the disk later. Repeatable."""
+    return placeholder.claim(move) if move.by_placeholder else None
+
+
+def adopt(move: Move) -> Disk:
     """Return the volume that an image of the target's pool becomes. Raises Failed, Refused, MaybeRunning."""
-    job, thing = move.job, move.volume
+    if move.by_placeholder:
+        return placeholder.claim(move)
+    job, thing, image = move.job, move.volume, move.plan.image
     if thing is None:
         _ask(move, image)
     elif thing.external_id is None:
@@ -70,12 +78,12 @@ def _is_made(disk: Disk | None) -> bool:
 
 
 def disown(move: Move) -> None:
-    """Have cinder forget the volume, if it came so far; its image stays, by whatever name. Repeatable.
+    """Have cinder forget a managed volume, if it came so far; its image stays, by whatever name. Repeatable.
 
     Raises InUse, MaybeRunning, NotAllowed.
     """
     job, thing = move.job, move.volume
-    if thing is None:
+    if thing is None or move.by_placeholder:
         return
     volume_id = thing.external_id
     if volume_id is None:
@@ -100,6 +108,12 @@ def _forget(move: Move, access: Access, volume_id: str) -> None:
         if time.monotonic() > deadline:
             raise MaybeRunning(f"Volume {volume_id} is still {disk.status}.")
         time.sleep(LOOK)
+
+
+def drop(move: Move) -> None:
+    """Remove a volume that was made beforehand, now that it bears nothing. Repeatable."""
+    if move.by_placeholder:
+        placeholder.drop(move)
 
 
 def name_back(move: Move, pool: Pool) -> None:

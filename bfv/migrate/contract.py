@@ -117,6 +117,9 @@ class Records(Protocol):
     def after(self, parts: Parts, snapshot: Snapshot, bound: Bound) -> None:
         """Write what lies in other systems: the request spec's ``is_bfv``, the allocation without DISK_GB."""
 
+    def check_restore(self, database: Database, snapshot: Snapshot, volume_id: str | None = None) -> None:
+        """Raise Conflict, NotFound where ``restore`` would, and change nothing."""
+
     def restore(self, parts: Parts, database: Database, snapshot: Snapshot, volume_id: str | None = None) -> None:
         """Make the root the local disk again where it is ``volume_id`` (None: any volume), and all else as it was.
 

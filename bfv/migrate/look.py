@@ -100,7 +100,13 @@ def _place(parts: Parts, survey: Survey, cell: str, tier: str) -> Place:
     if reach is None:
         why = f"No ceph_conf of any cell leads to the cluster {backend.fsid} of {backend.name}; configure one."
     return dataclasses.replace(
-        place, target=target, target_fsid=backend.fsid, target_pool=backend.rbd_pool, reach=reach, why_not=why
+        place,
+        target=target,
+        target_fsid=backend.fsid,
+        target_pool=backend.rbd_pool,
+        reach=reach,
+        why_not=why,
+        adopt=parts.conf.migrate.adopt,
     )
 
 

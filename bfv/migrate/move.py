@@ -13,7 +13,7 @@ from bfv.job import Job
 from bfv.journal import Object
 from bfv.migrate import records
 from bfv.migrate.contract import Snapshot
-from bfv.migrate.plan import Plan
+from bfv.migrate.plan import PLACEHOLDER, Plan
 from cells.database import Database
 from imagebackends.backend import Adopts
 from imagebackends.rbd.pool import Pool
@@ -48,6 +48,16 @@ class Move:
     def new(self) -> Pool:
         """The pool of the cinder backend that its volume goes to."""
         return self.parts.clusters.pool(self.plan.reach, self.plan.target_pool)
+
+    @property
+    def by_placeholder(self) -> bool:
+        """Whether cinder makes the volume and its image gives way to the disk; else cinder manages the disk."""
+        return self.plan.adopt == PLACEHOLDER
+
+    @property
+    def new_name(self) -> str:
+        """The name by which the target's pool gets the disk: cinder's, or its own until cinder renames it."""
+        return f"volume-{self.volume_id}" if self.by_placeholder else self.plan.image
 
     @property
     def backend(self) -> Any:

@@ -14,24 +14,29 @@ from imagebackends.types import Target
 GIB = 1024**3
 RENAME, LIVE, CLONE, COPY = "rename", "live", "clone", "copy"
 WAYS = (RENAME, LIVE, CLONE, COPY)
+MANAGE, PLACEHOLDER = "manage", "placeholder"
+ADOPTED = {
+    MANAGE: "cinder manages it",
+    PLACEHOLDER: "it takes the place of a volume that cinder made for its owner while it ran,",
+}
 STEPS = {
-    RENAME: ("cinder manages it where it lies: a rename",),
+    RENAME: ("{adopt} where it lies: a rename",),
     LIVE: (
         "librbd opens it in {pool}, its bytes stay behind",
-        "cinder manages it there",
+        "{adopt} there",
         "behind the running guest: bytes are copied, then compared with a snapshot made before the guest's first write",
         "purge removes what is left in {old}",
     ),
     CLONE: (
         "a snapshot of it is cloned into {pool}",
-        "cinder manages the clone",
+        "{adopt}",
         "behind the running guest: the clone is flattened and compared with the old disk",
         "purge removes the old disk and its snapshot",
     ),
     COPY: (
         "while it runs: its bytes are copied to the other cluster, then what changed meanwhile",
         "while it is off: what changed since, compared by checksums",
-        "cinder manages the copy",
+        "{adopt}",
         "purge removes the old disk",
     ),
 }
@@ -52,6 +57,7 @@ class Place:
     target_pool: str = ""
     reach: str | None = None
     why_not: str | None = None
+    adopt: str = MANAGE
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -101,6 +107,7 @@ class Plan:
     refusals: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unproven: tuple[str, ...] = ()
+    adopt: str = MANAGE
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Plan":
@@ -155,16 +162,19 @@ def _filled(base: Plan, image: Image, way: str, place: Place, refusals: Sequence
         reach=place.reach or place.cell,
         target_pool=place.target_pool,
         target=dataclasses.asdict(place.target) if place.target else {},
-        steps=tuple(each.format(pool=place.target_pool, old=place.pool) for each in STEPS[way]),
+        steps=tuple(
+            each.format(pool=place.target_pool, old=place.pool, adopt=ADOPTED[place.adopt]) for each in STEPS[way]
+        ),
         copied_later=later,
         # Of a copy the last change alone; how much that is nobody knows before.
         copied=0,
         space=image.size if way != RENAME else 0,
-        # Measured, see docs/leaving-rbd.md: flat in size but for a copy's last change.
+        # Measured, see docs/benchmarks.md: flat in size but for a copy's last change.
         off=1.0,
         refusals=tuple(refusals),
         notes=tuple(notes),
         unproven=(secret,) if base.host else (),
+        adopt=place.adopt,
     )
 
 

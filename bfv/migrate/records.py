@@ -7,7 +7,7 @@ function comes to the same end when it is called again. ``contract.Records`` is 
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bfv.errors import Conflict, NotFound
@@ -24,7 +24,7 @@ from cells.database import Database
 from cells.errors import Changed, NotMapped
 from imagebackends.types import Access, Attachment
 
-__all__ = ["after", "before", "compare", "connector", "facts", "image_metadata", "is_switched",
+__all__ = ["after", "before", "check_restore", "compare", "connector", "facts", "image_metadata", "is_switched",
            "restore", "snapshot", "switch"]  # fmt: skip
 
 # cinder/volume/volume_utils.py:IMAGE_ATTRIBUTES
@@ -153,17 +153,26 @@ def restore(parts: Parts, database: Database, snapshot: Snapshot, volume_id: str
     volume than ``volume_id`` is its root, or it was rebuilt or resized; Failed when its host has no room for its disk
     any more (placement).
     """
-    try:
-        rootdisk.restore(database, _cell_rows(snapshot), volume_id)
-    except NotMapped as error:
-        raise NotFound(str(error)) from error
-    except Changed as error:
-        raise Conflict(str(error)) from error
+    _told(rootdisk.restore, database, snapshot, volume_id)
     if snapshot.request_spec is not None:
         rootdisk.restore_spec(parts.api, {**snapshot.rows["request_specs"][0], "spec": snapshot.request_spec})
     if snapshot.allocation is not None:
         old, new = _disk_counts(snapshot)
         parts.placement.set_disk(_access(parts), snapshot.allocation, snapshot.server_id, new, old)
+
+
+def check_restore(database: Database, snapshot: Snapshot, volume_id: str | None = None) -> None:
+    """Raise what ``restore`` would raise of the cell's rows now, and change nothing."""
+    _told(rootdisk.check_restore, database, snapshot, volume_id)
+
+
+def _told(act: Callable[..., object], database: Database, snapshot: Snapshot, volume_id: str | None) -> None:
+    try:
+        act(database, _cell_rows(snapshot), volume_id)
+    except NotMapped as error:
+        raise NotFound(str(error)) from error
+    except Changed as error:
+        raise Conflict(str(error)) from error
 
 
 def _kept_image(snapshot: Snapshot) -> dict[str, Any]:

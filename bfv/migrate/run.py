@@ -3,7 +3,8 @@
 
 ::
 
-    1 image           the old disk by its id; what takes long is done while its guest still runs
+    1 image           the old disk by its id; what takes long is done while its guest still runs, and with a
+                      placeholder all that is cinder's: 4 is then a matter of librbd alone, and 5 is only looked at
     2 lock, stop      nova keeps its owner's hands off; a crash here or below: the next worker goes on, or goes back
     3 records         all rows as they are, written down before anything is changed
     4 make            the volume, by the plan's way
@@ -24,7 +25,7 @@ from bfv import outside
 from bfv.errors import Cancelled, Conflict, Failed, MaybeRunning, NoRoom, NotFound, Refused
 from bfv.job import Job
 from bfv.journal import CANCELLED, DONE, FAILED, UNWINDING, Intent
-from bfv.migrate import guests, records, ways
+from bfv.migrate import adopt, guests, records, ways
 from bfv.migrate.contract import Bound, Facts
 from bfv.migrate.move import ROOT, Move
 from bfv.migrate.plan import opened
@@ -59,15 +60,15 @@ def _to_the_switch(move: Move) -> None:
     job = move.job
     way = ways.of(str(move.plan.way))
     _see(move)
+    placeholder = adopt.claim(move)
+    early = _dressed(move, placeholder) if placeholder is not None else None
     way.prepare(move)
     _hold(move)
     _look(move)
     disk = way.make(move)
+    bound = early if early is not None and _holds(move, early) else _dressed(move, disk)
     snapshot = move.snapshot
     assert snapshot is not None, "written before"
-    job.step("describe", disk.id)
-    move.backend.describe(job.access, disk.id, records.image_metadata(move.parts, snapshot))
-    bound = _attached(move, disk)
     job.step("switch", f"root of {move.server_id} is volume {disk.id}")
     records.switch(move.database, snapshot, bound)
 
@@ -121,6 +122,22 @@ def _look(move: Move) -> None:
             raise Conflict(words)
         before = records.before(move.parts, move.database, move.server_id)
         move.job.ask("records", "before", before.to_dict())
+
+
+def _dressed(move: Move, disk: Disk) -> Bound:
+    """Return the volume with what a genuine one tells of its image, and as its host has it. Repeatable."""
+    parts = move.parts
+    before = move.snapshot or records.before(parts, move.database, move.server_id)
+    move.job.step("describe", disk.id)
+    move.backend.describe(move.job.access, disk.id, records.image_metadata(parts, before))
+    return _attached(move, disk)
+
+
+def _holds(move: Move, early: Bound) -> bool:
+    """Return whether an attachment from before the guest was off is good: a reboot or a move may have come between."""
+    found = move.parts.backend.attachments(move.job.access, disk_id=early.volume.id, server_id=move.server_id)
+    hosts = [each.host for each in records.facts(move.parts, move.database, server_ids=[move.server_id])]
+    return early.attachment_id in [each.id for each in found] and hosts == [move.plan.host]
 
 
 def _attached(move: Move, disk: Disk) -> Bound:

@@ -63,6 +63,9 @@ def _ready(move: Move) -> None:
     image = move.new.look(f"volume-{move.volume_id}")
     for words in opened(image):
         raise Conflict(words)
+    snapshot = move.snapshot
+    assert snapshot is not None, "it was converted"
+    records.check_restore(move.database, snapshot, move.volume_id)
 
 
 def _volume_is_ours(move: Move) -> None:
@@ -72,6 +75,13 @@ def _volume_is_ours(move: Move) -> None:
         raise Conflict(
             f"Volume {disk.id} was extended from {move.plan.gib} to {disk.size} GiB; nova's disk would be cut, so this "
             f"cannot be undone any more. `bfv migrate purge` releases the old disk."
+        )
+    snapshot = move.snapshot
+    image = snapshot.rows["instances"][0]["image_ref"] if snapshot else None
+    if disk.image_id not in (None, image):
+        raise Conflict(
+            f"Server {move.server_id} was rebuilt from image {disk.image_id} and had {image}: its rows of then are of "
+            "another disk, so this cannot be undone any more. `bfv migrate purge` releases the old disk."
         )
     snapshots = move.backend.snapshots_of(move.job.access, disk.id)
     if snapshots:

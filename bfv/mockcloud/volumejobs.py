@@ -248,7 +248,7 @@ def wipe(cluster: Cluster, image_name: str) -> None:
     """Remove a volume's bytes (``cinder/volume/drivers/rbd.py:_delete_volume``).
 
     One that was cloned by volume or cache is only renamed; one whose snapshots went to the trash under clones has
-    these flattened first.
+    these flattened first; one with a snapshot that cinder does not know goes to the trash itself.
     """
     pool = cluster.pools["volumes"]
     image = pool.images.get(image_name)
@@ -263,6 +263,10 @@ def wipe(cluster: Cluster, image_name: str) -> None:
     for snapshot in list(image.snapshots):
         for child in cluster.children(snapshot):
             child.flatten()
+    if any(not each.trashed for each in image.snapshots):
+        pool.trash.append(image)
+        del pool.images[image_name]
+        return
     image.snapshots.clear()
     pool.remove(image_name)
 

@@ -297,8 +297,8 @@ class Pool:
         listed = self._on(image, "list clones of", lambda handle: list(handle.list_children2()))
         return [Child(each["pool"], each["image"], each["id"], each["trash"]) for each in listed]
 
-    def prepare_migration(self, image: str, to: "Pool") -> None:
-        """Let an image be opened in another pool of this cluster, by its name; nothing is copied yet.
+    def prepare_migration(self, image: str, to: "Pool", name: str | None = None) -> None:
+        """Let an image be opened in another pool of this cluster, by its or another name; nothing is copied yet.
 
         There it has another id, and is read through the old one, which is nowhere to be seen and in the trash of this
         pool. Raises InUse while somebody has it open for writing, Exists.
@@ -306,7 +306,7 @@ class Pool:
 
         def act() -> None:
             self._open(image, write=False, lockable=True).close()
-            self._rbd.migration_prepare(self._ioctx, image, self.cluster.ioctx(to.name), image)
+            self._rbd.migration_prepare(self._ioctx, image, self.cluster.ioctx(to.name), name or image)
 
         self._call(f"prepare the migration of {image} to {to.name}", act)
 

@@ -16,8 +16,11 @@ from bfv import mockcloud
 from tests import sites
 from tests.contract.compute import Compute
 from tests.contract.door import Person, Site, Tenant
+from tests.realnova import leave_out_unless_asked
 
 ROOT = Path(__file__).parent.parent.parent
+# Nova's own placement.
+pytest_collection_modifyitems = leave_out_unless_asked
 
 
 @pytest.fixture(scope="session", params=["mock", pytest.param("lab", marks=pytest.mark.lab)])

@@ -12,7 +12,8 @@ import pytest
 from tests.migrate import disks
 
 SEED = int(os.environ.get("BFV_SEED", "1"))
-WAYS = ("rename", "live", "clone", "copy")
+# The ways, and two of them onto a volume that cinder made beforehand.
+WAYS = ("rename", "live", "clone", "copy", "placeholder-live", "placeholder-rename")
 # By each way also in the short run; what a way changes is seen in these.
 BY_EACH_WAY = ("test_a_server_goes_and_comes_back_bit_for_bit",)
 

@@ -16,6 +16,7 @@ from cells.types import BlockDevice, Flavor, Server
 from imagebackends.errors import HasSnapshots, NotFound
 from imagebackends.rbd import bindings
 from imagebackends.rbd.pool import Cluster
+from imagebackends.rbd.pools import together
 from imagebackends.rbd.types import SnapshotName
 from imagebackends.types import Ceph
 from tests import sites
@@ -52,11 +53,18 @@ def mock_ground(server):
 
 
 class Cloud(sites.World):
-    """A bfv beside such servers; ``pool`` is where their disks lie: ``volumes`` is cinder's own."""
+    """A bfv beside such servers; ``pool`` is where their disks lie.
+
+    In place: in the lab cinder has a backend on nova's own pool; the mocked cloud has one pool, so they lie in that.
+    """
 
     def __init__(self, ground, home, way="rename", more="", **settings):
         # ``more`` is written into the configuration as it is.
-        self.ground, self.way, self.more, self.pool_name = (ground, way, more, "volumes" if way == "rename" else "vms")
+        self.adopt, _, self.way = way.rpartition("-")
+        way, self.ground = self.way, ground
+        self.more = more + (f"\n[migrate]\nadopt = {self.adopt}\n" if self.adopt else "")
+        self.in_place = ground.site.on_novas_pool if way == "rename" else None
+        self.pool_name = "volumes" if way == "rename" and not self.in_place else "vms"
         self.made = []
         super().__init__(ground.site, home, **{"late_answer": 1, **settings})
         self.project = ground.site.caller("demo").project_id
@@ -66,10 +74,16 @@ class Cloud(sites.World):
         text = self.config.read_text()
         for cell, conf in self.ground.confs.items():
             text = text.replace(f"[cell:{cell}]\n", f"[cell:{cell}]\n{CEPH.format(conf=conf, pool=self.pool_name)}")
+        if self.in_place:
+            kind = self.in_place.rpartition("#")[2]
+            text = text.replace("volume_type = cell1\n", f"volume_type = {kind}\n")
+            text = text.replace(f"backend = {self.site.backends['cell1']}\n", f"backend = {self.in_place}\n")
         if self.ground.python:
             text = text.replace("[storage]\n", f"[storage]\nceph_python = {self.ground.python}\n")
         # ``wrong`` is a type whose backend is not the one that holds the disks.
-        far = f"far:cell2,wrong:cell2\ntier_backends = far:{self.site.backends['cell2']}"
+        far = f"far:cell2,wrong:cell2,inplace:cell1vms\ntier_backends = far:{self.site.backends['cell2']}"
+        if self.site.on_novas_pool:
+            far += f",inplace:{self.site.on_novas_pool}"
         self.config.write_text(text.replace("tiers = fast:cell1-fast", f"tiers = fast:cell1-fast,{far}") + self.more)
 
     @property
@@ -80,7 +94,8 @@ class Cloud(sites.World):
     @property
     def new(self):
         """The pool where the volumes lie."""
-        return self.ground.pool("volumes", "cell2" if self.way == "copy" else "cell1")
+        name = self.pool_name if self.way == "rename" else "volumes"
+        return self.ground.pool(name, "cell2" if self.way == "copy" else "cell1")
 
     @property
     def pool(self):
@@ -89,6 +104,28 @@ class Cloud(sites.World):
 
     def server(self, image_id, data=(b"root" * 1000,), size=None, parent=None, **changes):
         """Make a server that is off, with its disk: standalone, or a clone of ``parent`` with more bytes written."""
+        with self.cloud("bfv") as cloud:
+            key = self.rows_of_a_server(cloud.parts, image_id, **changes)
+        name = f"{key}_disk"
+        if parent:
+            self.pool.clone(SnapshotName("images", parent, "snap"), name)
+            self.pool.resize(name, size or 1 << 30)
+            self.pool.patch(name, [(OWN, b"own" * 1000)])
+        else:
+            self.pool.create(name, size or 1 << 30)
+            self.pool.fill(name, data)
+        return key
+
+    def servers(self, image_id, count):
+        """Make so many servers, their disks clones of the image as nova's backend makes them; return their ids."""
+        with self.cloud("bfv") as cloud:
+            keys = [self.rows_of_a_server(cloud.parts, image_id) for _ in range(count)]
+        parent = SnapshotName("images", image_id, "snap")
+        together(lambda key: self.pool.clone(parent, f"{key}_disk"), keys)
+        return keys
+
+    def rows_of_a_server(self, parts, image_id, **changes):
+        """Write what nova's databases say of a server that is off, and return its id."""
         key = str(uuid.uuid4())
         self.made.append(key)
         flavor = Flavor(1, "tiny", "tiny", 1, 128, 1)
@@ -100,21 +137,11 @@ class Cloud(sites.World):
         row = Server(key, self.project, "demo-user", f"{sites.NAME}-{next(NAMES)}", "stopped", flavor, image_id,
                      power_state=4, host="host1", node="host1", root_device_name="/dev/vda", system_metadata=image,
                      devices=(root,), availability_zone="cell1")  # fmt: skip
-        with self.cloud("bfv") as cloud:
-            parts = cloud.parts
-            servers.insert(parts.cells.named("cell1"), dataclasses.replace(row, **changes))
-            spec = encode.request_spec(server_id=key, project_id=self.project, user_id="demo-user", flavor=flavor,
-                                       image={"id": image_id}, is_bfv=False, availability_zone=None)  # fmt: skip
-            parts.registry.map_server(key, self.project, "demo-user", spec)
-            parts.registry.assign(key, parts.registry.cell("cell1"))
-        name = f"{key}_disk"
-        if parent:
-            self.pool.clone(SnapshotName("images", parent, "snap"), name)
-            self.pool.resize(name, size or 1 << 30)
-            self.pool.patch(name, [(OWN, b"own" * 1000)])
-        else:
-            self.pool.create(name, size or 1 << 30)
-            self.pool.fill(name, list(data))
+        servers.insert(parts.cells.named("cell1"), dataclasses.replace(row, **changes))
+        spec = encode.request_spec(server_id=key, project_id=self.project, user_id="demo-user", flavor=flavor,
+                                   image={"id": image_id}, is_bfv=False, availability_zone=None)  # fmt: skip
+        parts.registry.map_server(key, self.project, "demo-user", spec)
+        parts.registry.assign(key, parts.registry.cell("cell1"))
         return key
 
     def rows(self, key):

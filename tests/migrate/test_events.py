@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import requests
+import sqlalchemy as sa
 
 from bfv.drivers import example
 from bfv.drivers.contract import guest_of
@@ -103,13 +104,17 @@ def test_a_wave_that_is_asked_to_stop_finishes_what_it_began(cloud, image_id):
     keys = [cloud.server(image_id) for _ in range(6)]
     command = [sys.executable, "-m", "bfv", "--config-file", str(cloud.config), "--json", "migrate", "run", "--cell",
                "cell1", "--no-rehearsal", "--workers", "1"]  # fmt: skip
-    running = subprocess.Popen(command, env=cloud.environment("bfv"), stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, env=cloud.environment("bfv"), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
     sites.until(lambda: any(cloud.root(key).volume_id for key in keys))
     running.send_signal(signal.SIGTERM)
 
-    done = json.loads(running.communicate(timeout=300)[0])
+    out, told = running.communicate(timeout=300)
 
+    done = json.loads(out)
     assert running.returncode == 1
+    assert f"{[each['state'] for each in done].count('converted')} converted in " in told
+    assert " a minute" in told
     states = {each["state"] for each in done}
     assert states == {"converted", "not begun"}
     assert all("SIGTERM" in each["reason"] for each in done if each["state"] == "not begun")
@@ -172,6 +177,33 @@ def test_a_volume_that_its_owner_extended_has_no_way_back_and_one_with_snapshots
     cloud.migrate("undo", kept)
     assert cloud.root(kept).destination_type == "local"
     cloud.migrate("purge", grown)
+
+
+def test_a_server_that_moved_comes_back_where_it_is_and_one_that_was_rebuilt_or_resized_does_not(cloud, image_id):
+    moved, rebuilt, resized = (cloud.server(image_id) for _ in range(3))
+    for key in (moved, rebuilt, resized):
+        cloud.convert(key)
+    with cloud.cloud("bfv") as own:
+        database = own.parts.cells.named("cell1")
+        servers.update(database, moved, host="host2", node="host2")
+        with database.writer() as conn:
+            conn.execute(sa.text("UPDATE instances SET root_gb = 5 WHERE uuid = :key"), {"key": resized})
+    # What a rebuild leaves in cinder (cinder/volume/manager.py:reimage).
+    path = f"{cloud.site.volume_url}/volumes/{cloud.root(rebuilt).volume_id}/action"
+    metadata = {"os-set_image_metadata": {"metadata": {"image_id": "another"}}}
+    assert cloud.site.call("admin", "POST", path, json=metadata).status_code == 200
+
+    cloud.migrate("undo", moved)
+    said = [cloud.migrate("undo", key, expect=1)[0]["why"] for key in (rebuilt, resized)]
+
+    assert "was rebuilt from image another" in said[0]
+    assert "changed: root_gb" in said[1]
+    assert [cloud.root(key).destination_type for key in (moved, rebuilt, resized)] == ["local", "volume", "volume"]
+    assert cloud.rows(moved)["cell1.instances"][0]["host"] == "host2"
+    assert {cloud.state(key)[0] for key in (rebuilt, resized)} == {"settled"}
+    for key in (rebuilt, resized):
+        cloud.migrate("purge", key)
+    assert cloud.opened() == []
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ from tests.migrate.disks import LENGTH, WRITTEN
 
 
 def gone(cloud, key, volume):
-    """Return whether nothing of a server and its volume is in either pool."""
-    return not [each for pool in (cloud.pool, cloud.new) for each in pool.names() if key in each or volume in each]
+    """Return whether nothing of a server and its volume is in either pool, or in its trash."""
+    pools = (cloud.pool, cloud.new)
+    there = [each for pool in pools for each in (*pool.names(), *(trashed.name for trashed in pool.trashed()))]
+    return not [each for each in there if key in each or volume in each]
 
 
 def test_a_server_goes_and_comes_back_bit_for_bit(cloud, image_id):
@@ -16,6 +18,7 @@ def test_a_server_goes_and_comes_back_bit_for_bit(cloud, image_id):
 
     [plan] = cloud.migrate("plan", "--server", key, *cloud.choice)
     assert (plan["way"], plan["refusals"], plan["gib"]) == (cloud.way, [], 1)
+    assert plan["adopt"] == (cloud.adopt or "manage")
     assert cloud.rows(key) == rows
     [done] = cloud.migrate("run", "--server", key, *cloud.choice)
 

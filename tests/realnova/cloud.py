@@ -50,6 +50,8 @@ endpoint_override = {placement_url}
 availability_zone = cell1
 volume_type = cell1
 backend = {backend}
+tiers = inplace:cell1vms
+tier_backends = inplace:{on_novas_pool}
 ceph_conf = {ceph_conf}
 ceph_user = cinder
 """
@@ -63,7 +65,8 @@ class Cloud:
         self.config.write_text(CONFIG.format(
             home=home, api=database("nova_api"), volume_url=self.site.volume_url, image_url=self.site.image_url,
             auth_url=self.site.auth_url, compute_url=COMPUTE_URL, placement_url=PLACEMENT_URL,
-            backend=self.site.backends["cell1"], ceph_conf=CEPH.conf))  # fmt: skip
+            backend=self.site.backends["cell1"], on_novas_pool=self.site.on_novas_pool,
+            ceph_conf=CEPH.conf))  # fmt: skip
         self.bfv("db", "init")
         self.parts = assemble(config.load(self.config))
 
@@ -87,9 +90,14 @@ class Cloud:
             "OS_PROJECT_NAME": "admin", "OS_USER_DOMAIN_ID": "default", "OS_PROJECT_DOMAIN_ID": "default",
             "NO_COLOR": "1", "COLUMNS": "200", "PYTHONPATH": str(sites.ROOT)}  # fmt: skip
 
-    def convert(self, server_id, *words):
-        """Convert a server by ``bfv migrate run`` and return its row."""
-        done = json.loads(self.bfv("--json", "migrate", "run", "--server", server_id, "--no-rehearsal", *words))
+    def convert(self, server_id, *words, settings=""):
+        """Convert a server by ``bfv migrate run``, with more settings if any, and return its row."""
+        kept = self.config.read_text()
+        self.config.write_text(kept + settings)
+        try:
+            done = json.loads(self.bfv("--json", "migrate", "run", "--server", server_id, "--no-rehearsal", *words))
+        finally:
+            self.config.write_text(kept)
         (row,) = done
         assert row["state"] == "converted", row
         return row

@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests of a real nova. Only `make lab-nova-test` runs these, whatever else `-m` asks for."""
+"""Guests of a real nova. Only `make lab-nova-test` runs these."""
 
 import contextlib
+import uuid
 
 import pytest
 
 from lab import guest
 from tests import sites
 from tests.realnova import cloud as real
+from tests.realnova import leave_out_unless_asked
 
-
-def pytest_collection_modifyitems(config, items):
-    """Leave all of them out unless the marker is asked for by its name."""
-    if "nova" in (config.option.markexpr or "").split():
-        return
-    here = [item for item in items if item.get_closest_marker("nova")]
-    items[:] = [item for item in items if item not in here]
-    config.hook.pytest_deselected(items=here)
+pytest_collection_modifyitems = leave_out_unless_asked
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +31,7 @@ def image(cloud, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def flavor(cloud):
-    body = {"flavor": {"name": "guest", "ram": 64, "vcpus": 1, "disk": 1}}
+    body = {"flavor": {"name": f"guest-{uuid.uuid4().hex[:8]}", "ram": 64, "vcpus": 1, "disk": 1}}
     made = cloud.call("admin", "POST", "/flavors", body)["flavor"]["id"]
     yield made
     cloud.call("admin", "DELETE", f"/flavors/{made}")

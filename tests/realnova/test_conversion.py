@@ -74,6 +74,36 @@ def test_a_server_that_was_not_started_comes_back_to_the_bit_and_one_that_ran_ke
     assert f"{server}_disk" in cloud.pool("vms")
 
 
+def test_in_place_it_runs_from_the_same_image_by_another_name_and_comes_back_with_what_it_wrote(cloud, server):
+    before = cloud.pool("vms")
+
+    cloud.convert(server, "--tier", "inplace")
+
+    volume = cloud.volume_of(server)["id"]
+    assert cloud.pool("vms") - before == {f"volume-{volume}"}
+    cloud.start(server, starts=2)
+    assert cloud.source(server) == (f"vms/volume-{volume}", volume)
+    cloud.reboot(server, "HARD", starts=3)
+    cloud.bfv("migrate", "undo", "--stop-and-start", server)
+    cloud.until_started(server, 4)
+    assert (cloud.source(server), cloud.pool("vms")) == ((f"vms/{server}_disk", None), before)
+
+
+def test_a_volume_that_was_made_beforehand_gets_the_disk_and_all_of_a_genuine_one(cloud, make):
+    server = make()
+    cloud.until_started(server, 1)
+    cloud.convert(server, "--stop-and-start", settings="[migrate]\nadopt = placeholder\n")
+    cloud.until_started(server, 2)
+    volume = cloud.volume_of(server)["id"]
+    assert cloud.source(server) == (f"volumes/volume-{volume}", volume)
+    genuine = make(volume=True)
+    cloud.until_started(genuine, 1)
+    cloud.reboot(server, "HARD", starts=3)
+    cloud.reboot(genuine, "HARD", starts=2)
+    assert [(each.where, each.converted, each.genuine) for each in records.compare(cloud.parts, server, genuine)] == []
+    cloud.bfv("migrate", "purge", server)
+
+
 def test_a_copy_of_the_disk_starts_too_and_the_old_one_is_out_of_novas_sight(cloud, server):
     cloud.convert(server, "--way", "clone")
     volume = cloud.volume_of(server)["id"]

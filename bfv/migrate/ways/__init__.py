@@ -6,6 +6,7 @@ A way knows images and volumes and no rows. Each of its acts may be asked for ag
 
 import abc
 
+from bfv.migrate import adopt
 from bfv.migrate.move import Move
 from imagebackends.types import Disk
 
@@ -22,12 +23,19 @@ class Way(abc.ABC):
     def make(self, move: Move) -> Disk:
         """Return the volume, available and with the disk's bytes. Raises Failed, Refused, MaybeRunning."""
 
-    @abc.abstractmethod
     def unmake(self, move: Move, *, untouched: bool) -> None:
         """Bring the disk back to nova's pool, by its name, with what was written since; the volume is gone then.
 
         No guest has it open, and no row names the volume. ``untouched`` says that no guest ran since ``make``.
         """
+        adopt.disown(move)
+        self.bring_back(move, untouched=untouched)
+        adopt.name_back(move, move.old)
+        adopt.drop(move)
+
+    @abc.abstractmethod
+    def bring_back(self, move: Move, *, untouched: bool) -> None:
+        """Have the disk in nova's pool as it was, by whatever name, and nothing of it in the target's. Repeatable."""
 
     def settle(self, move: Move) -> None:  # noqa: B027 - most ways have nothing left to do
         """Do what is left to do behind a running guest: copy and compare. Raises Failed where bytes differ."""

@@ -8,7 +8,7 @@ wrote since is known by a snapshot of the new image made before it started: an u
 
 from bfv.errors import Failed
 from bfv.journal import Object
-from bfv.migrate import adopt, slots, verify
+from bfv.migrate import adopt, placeholder, slots, verify
 from bfv.migrate.move import Move
 from bfv.migrate.plan import GIB
 from bfv.migrate.ways import Way
@@ -38,9 +38,11 @@ class Aside(Way):
         """Make the image, adopt it, keep its bytes in a snapshot, and put the old one aside."""
         assert move.image is not None, "it was looked at before"
         name = move.image.spec["name"]
-        if move.volume is None:
+        adopt.claim(move)
+        # What cinder has begun to manage is complete; what no volume bears yet, and is not aside, may not be.
+        if move.volume is None or (move.by_placeholder and old_name(move) == name):
             self.transfer(move)
-        disk = adopt.adopt(move, name)
+        disk = adopt.adopt(move)
         new = target(move)
         if new is None:
             raise Failed(f"The image of volume {disk.id} is gone from {move.plan.target_pool}.")
@@ -63,9 +65,8 @@ class Aside(Way):
             before = verify.digest(move.old, old, self.origin(move))
             verify.same(before, verify.digest(move.new, new, PROOF), f"{move.plan.target_pool}/{new}")
 
-    def unmake(self, move: Move, *, untouched: bool) -> None:
-        """Copy back what the guest wrote, remove the second image, and let the old one be found again."""
-        adopt.disown(move)
+    def bring_back(self, move: Move, *, untouched: bool) -> None:
+        """Copy back what the guest wrote, remove the second image and our snapshots of the old one."""
         new = target(move)
         if new is not None:
             if not untouched and PROOF in snapshots(move, new) and not move.job.intent.request.get("discard_writes"):
@@ -78,7 +79,6 @@ class Aside(Way):
         if thing is not None:
             move.job.gone(thing)
         drop_ours(move)
-        adopt.name_back(move, move.old)
 
     def release(self, move: Move, *, verified: bool = True) -> None:  # noqa: ARG002 - the caller has settled it
         """Remove the snapshot, then the old image."""
@@ -88,9 +88,28 @@ class Aside(Way):
                 self.behind(move)
             if PROOF in snapshots(move, new):
                 move.new.drop_snapshot(new, PROOF)
+        else:
+            _empty_trash(move)
         if old is not None:
             drop_ours(move)
             move.old.remove(old)
+
+
+def _empty_trash(move: Move) -> None:
+    """Remove the new image for good that cinder has deleted: with our snapshot in it that goes to the trash and stays.
+
+    (``cinder/volume/drivers/rbd.py:_delete_volume``.)
+    """
+    thing = move.job.object("image", TARGET)
+    image = Id(thing.external_id) if thing is not None and thing.external_id else None
+    found = move.new.find(image) if image else None
+    if image is None or found is None:
+        return
+    move.job.step("empty trash", f"{move.plan.target_pool}/{found.name}")
+    for each in found.snapshots:
+        if not each.trashed:
+            move.new.drop_snapshot(image, each.name)
+    move.new.purge(image.value)
 
 
 def _copy_back(move: Move, new: str) -> None:
@@ -114,15 +133,15 @@ def asked(move: Move) -> Object:
     thing = move.job.object("image", TARGET)
     if thing is not None:
         return thing
-    if move.new.find(move.plan.image) is not None:
-        raise Failed(f"There is an image {move.plan.target_pool}/{move.plan.image} already; see whose it is.")
+    placeholder.clear(move)
+    if move.new.find(move.new_name) is not None:
+        raise Failed(f"There is an image {move.plan.target_pool}/{move.new_name} already; see whose it is.")
     return move.job.ask("image", TARGET, {"pool": move.plan.target_pool})
 
 
 def known(move: Move, thing: Object) -> None:
     """Write down the second image's id, by which it is found whatever its name."""
-    assert move.image is not None, "it was looked at before"
-    move.job.know(thing, move.new.look(move.image.spec["name"]).id)
+    move.job.know(thing, move.new.look(move.new_name).id)
 
 
 def target(move: Move) -> str | None:
@@ -131,7 +150,7 @@ def target(move: Move) -> str | None:
     if thing is None or move.image is None:
         return None
     # Made by a worker that died before it wrote down the id: then nobody has renamed it.
-    found = move.new.find(Id(thing.external_id) if thing.external_id else move.image.spec["name"])
+    found = move.new.find(Id(thing.external_id) if thing.external_id else move.new_name)
     if found is not None and thing.external_id is None:
         move.job.know(thing, found.id)
     return found.name if found else None

@@ -27,10 +27,10 @@ class Clone(aside.Aside):
                 move.job.step("snapshot", f"{move.plan.pool}/{name}@{ORIGIN}")
                 move.old.snapshot(name, ORIGIN)
             thing = aside.asked(move)
-            move.new.clone(SnapshotName(move.plan.pool, name, ORIGIN), name)
+            move.new.clone(SnapshotName(move.plan.pool, name, ORIGIN), move.new_name)
             aside.known(move, thing)
-        if move.new.look(name).size < move.plan.gib * GIB:
-            move.new.resize(name, move.plan.gib * GIB)
+        if move.new.look(move.new_name).size < move.plan.gib * GIB:
+            move.new.resize(move.new_name, move.plan.gib * GIB)
 
     def origin(self, move: Move) -> str | None:  # noqa: ARG002 (the contract's)
         """Return the snapshot that was cloned."""

@@ -23,7 +23,7 @@ class Copy(aside.Aside):
     def prepare(self, move: Move) -> None:
         """Copy in rounds until little changes between two of them."""
         assert move.image is not None, "it was looked at before"
-        if move.volume is not None or move.job.passed("last"):
+        if move.job.passed("last"):
             return
         for _ in range(ROUNDS):
             if self._round(move) < SMALL:
@@ -51,10 +51,10 @@ class Copy(aside.Aside):
             move.old.snapshot(name, now)
         if aside.target(move) is None:
             thing = aside.asked(move)
-            move.new.create(name, move.plan.gib * GIB)
+            move.new.create(move.new_name, move.plan.gib * GIB)
             aside.known(move, thing)
         with slots.held(move):
-            count = move.new.patch(name, verify.blocks(move.old, name, since=base, snapshot=now))
+            count = move.new.patch(move.new_name, verify.blocks(move.old, name, since=base, snapshot=now))
         move.job.step(COPIED, str(done + 1))
         if base is not None and base in [each.name for each in move.old.look(name).snapshots]:
             move.old.drop_snapshot(name, base)

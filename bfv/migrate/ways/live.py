@@ -9,7 +9,7 @@ all of it, so it is read before and after ``execute`` and compared; cinder does 
 
 from bfv.errors import Failed
 from bfv.journal import Object
-from bfv.migrate import adopt, slots, verify
+from bfv.migrate import adopt, placeholder, slots, verify
 from bfv.migrate.move import Move
 from bfv.migrate.plan import LIVE
 from bfv.migrate.ways import Way
@@ -29,12 +29,14 @@ class Live(Way):
     def make(self, move: Move) -> Disk:
         """Prepare, adopt what is prepared, and keep its bytes in a snapshot."""
         assert move.image is not None, "it was looked at before it is moved"
+        adopt.claim(move)
         if _target(move) is None:
             align(move, move.old)
             thing = move.job.object("image", TARGET) or move.job.ask("image", TARGET, {"pool": move.plan.target_pool})
-            move.old.prepare_migration(move.image.spec["name"], move.new)
+            placeholder.clear(move)
+            move.old.prepare_migration(move.image.spec["name"], move.new, move.new_name)
             _know(move, thing)
-        disk = adopt.adopt(move, move.image.spec["name"])
+        disk = adopt.adopt(move)
         name = _target(move)
         if name is None:
             raise Failed(f"Volume {disk.id} is in {move.plan.target_pool} not the target of a migration.")
@@ -43,14 +45,12 @@ class Live(Way):
             move.new.snapshot(name, PROOF)
         return disk
 
-    def unmake(self, move: Move, *, untouched: bool) -> None:
-        """Disown and abort: librbd copies back what was written since."""
-        adopt.disown(move)
+    def bring_back(self, move: Move, *, untouched: bool) -> None:
+        """Abort: librbd copies back what was written since."""
         name = _target(move)
         if name is not None:
             move.job.step("abort", f"{move.plan.target_pool}/{name}")
             move.new.abort_migration(name)
-        adopt.name_back(move, move.old)
         if untouched:
             unalign(move)
 
@@ -87,8 +87,7 @@ class Live(Way):
 
 def _know(move: Move, thing: Object) -> None:
     """Write down the id that the disk has in the target's pool, by which it is found whatever its name."""
-    assert move.image is not None, "it was looked at before"
-    move.job.know(thing, move.new.look(move.image.spec["name"]).id)
+    move.job.know(thing, move.new.look(move.new_name).id)
 
 
 def _named(move: Move) -> str:
@@ -101,7 +100,7 @@ def _target(move: Move) -> str | None:
     if thing is None or move.image is None:
         return None
     # Prepared by a worker that died before it wrote down the id: then nobody has renamed it.
-    image = move.new.find(Id(thing.external_id) if thing.external_id else move.image.spec["name"])
+    image = move.new.find(Id(thing.external_id) if thing.external_id else move.new_name)
     if image is None or "migrating" not in image.features:
         return None
     if thing.external_id is None:

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What conversions rely on when cinder deletes a volume whose image is not as cinder left it: the same on both grounds.
+
+All of it is ``cinder/volume/drivers/rbd.py:_delete_volume``.
+"""
+
+from imagebackends.rbd.types import Id
+
+
+def delete(ground, volume_id):
+    site = ground.site
+    assert site.call("admin", "DELETE", f"{site.volume_url}/volumes/{volume_id}").status_code == 202
+    site.settle(volume_id, None)
+
+
+def test_with_a_snapshot_that_cinder_does_not_know_the_image_goes_to_the_trash_and_stays(ground):
+    pool, volume_id = ground.pool("volumes"), ground.site.volume()
+    pool.snapshot(f"volume-{volume_id}", "not-cinders")
+
+    delete(ground, volume_id)
+
+    assert pool.find(f"volume-{volume_id}") is None
+    [left] = [each for each in pool.trashed() if volume_id in each.name]
+    pool.drop_snapshot(Id(left.id), "not-cinders")
+    pool.purge(left.id)
+
+
+def test_without_an_image_the_volume_goes_without_a_word(ground):
+    volume_id = ground.site.volume()
+    ground.pool("volumes").remove(f"volume-{volume_id}")
+
+    delete(ground, volume_id)
+
+
+def test_while_librbd_migrates_it_the_volume_comes_back_to_available(ground):
+    pool, site, volume_id = ground.pool("volumes"), ground.site, ground.site.volume()
+    name = f"volume-{volume_id}"
+    pool.remove(name)
+    ground.pool("vms").create(f"{name}-old", 1 << 30)
+    ground.pool("vms").prepare_migration(f"{name}-old", pool, name)
+
+    assert site.call("admin", "DELETE", f"{site.volume_url}/volumes/{volume_id}").status_code == 202
+    site.settle(volume_id, "available")
+
+    assert pool.migration(name) == "prepared"
+    pool.abort_migration(name)
+    assert ground.pool("vms").look(f"{name}-old").size == 1 << 30
+    ground.pool("vms").remove(f"{name}-old")
+    delete(ground, volume_id)
