@@ -34,12 +34,18 @@ def scheduler_serves(service: Service) -> bool:
 
 
 def volume_serves(service: Service, cell: Cell) -> bool:
-    """The cell's backend reports, answers a call through the broker, and the scheduler knows its pool."""
-    admin, backend = login(), f"lab@{cell.name}"
+    """The cell's backend serves."""
+    backend = f"lab@{cell.name}"
+    return backend_serves(service, backend, f"{backend}#{cell.name}")
+
+
+def backend_serves(service: Service, backend: str, pool: str) -> bool:
+    """A backend reports, answers a call through the broker, and the scheduler knows its pool."""
+    admin = login()
     if backend not in reported_since_start(admin, service, "cinder-volume"):
         return False
     pools = admin.call("GET", volume_url(admin, "/scheduler-stats/get_pools"))["pools"]
-    if f"{backend}#{cell.name}" not in {pool["name"] for pool in pools}:
+    if pool not in {each["name"] for each in pools}:
         return False
     body = {"binary": "cinder-volume", "server": "", "prefix": "cinder.volume.manager"}
     levels = admin.call("PUT", volume_url(admin, "/os-services/get-log"), body)["log_levels"]
