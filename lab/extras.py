@@ -13,7 +13,7 @@ from lab import process, ready
 from lab.cloud import CINDER_CONF, cinder_volume
 from lab.process import Service
 from lab.rest import Session, login
-from lab.settings import CELLS, ETC, LAB, VENV_BIN, LabError, render, url
+from lab.settings import CELLS, ETC, LAB, VENV_BIN, LabError, render
 
 CELL = CELLS[1]
 DELETED_SECONDS = 300
