@@ -176,7 +176,7 @@ class Site:
             answer = requests.put(f"{self.control_url}/cells/{cell}", json={"storage": state}, timeout=10)
             answer.raise_for_status()
         else:
-            _lab({"hangs": "pause", "up": "resume"}[state], f"ceph-osd-{cell}")
+            on_lab({"hangs": "pause", "up": "resume"}[state], f"ceph-osd-{cell}")
 
     def settle(self, volume_id, *states, seconds=60):
         """Wait until a volume is in one of the states (None: gone) and return it."""
@@ -214,15 +214,16 @@ def in_place_of_compute(control_url=None):
         finally:
             put(json={"url": None}).raise_for_status()
         return
-    _lab("stop", "novastub")
+    on_lab("stop", "novastub")
     try:
         yield urlsplit(lab_environment()["LAB_COMPUTE_URL"]).port
     finally:
-        _lab("start", "novastub")
+        on_lab("start", "novastub")
 
 
-def _lab(*words):
-    subprocess.run([sys.executable, "-m", "lab", *words], cwd=ROOT, check=True, timeout=60, stdout=subprocess.DEVNULL)
+def on_lab(*words):
+    """Have the lab do something, as its README says."""
+    subprocess.run([sys.executable, "-m", "lab", *words], cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
 
 
 def _session():
@@ -305,7 +306,7 @@ delete_timeout = {delete_timeout}
 warm_on_boot = {warm_on_boot}
 sources = {sources}
 keep = {keep}
-[engine]
+{more_images}[engine]
 ask_again = 0.2
 give_up = {give_up}
 lease = 30
@@ -351,6 +352,8 @@ class World:
             "warm_on_boot": False,
             "keep": "",
             "sources": "glance,snapshot,cache",
+            # Lines for [images] beside these.
+            "more_images": "",
             **settings,
         }
         self.config = home / "bfv.conf"

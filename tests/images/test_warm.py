@@ -184,6 +184,23 @@ def test_a_warm_source_widens_nobodys_rights(world, site, make_image):
         assert (row.state, row.reason) == ("retired", "its image was deleted")
 
 
+def test_an_image_that_is_shared_no_more_is_refused_though_it_is_warm(world, site, make_image):
+    image, other = make_image(user="demo", visibility="shared"), site.caller("other")
+    members = f"{site.image_url}/v2/images/{image}/members"
+    assert site.call("demo", "POST", members, json={"member": other.project_id}).status_code == 200
+    with world.cloud("demo") as cloud:
+        assert cloud.images.warm(image, ["cell2"])[0].state == "made"
+    with world.cloud("other") as cloud:
+        [server] = booted(cloud, image)
+        assert root(site, server)["snapshot_id"]
+        with pytest.raises(bfv.errors.NotAllowed, match="another project's"):
+            cloud.images.warm(image)
+        remove(cloud, [server])
+        assert site.call("demo", "DELETE", f"{members}/{other.project_id}").status_code == 204
+        with pytest.raises(bfv.errors.NotFound):
+            cloud.boot(request(image))
+
+
 def test_only_an_images_owner_or_an_admin_has_it_warmed(world, make_image):
     image = make_image()
     with world.cloud("demo") as cloud, pytest.raises(bfv.errors.NotAllowed, match="another project's"):

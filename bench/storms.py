@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A storm: many volumes or servers of one image at once, when each was ready, and what it cost cinder and Glance."""
+
+import contextlib
+import dataclasses
+import re
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import bfv
+from tests import sites
+from tests.images.conftest import volumes
+
+CELL, AT_ONCE, LOOK, PATIENCE = "cell2", 8, 0.25, 900
+MIB = 1 << 20
+
+
+@dataclasses.dataclass
+class Storm:
+    """Seconds from the first request until each was ready, in order; calls to cinder; whole images that Glance sent."""
+
+    times: list[float] = dataclasses.field(default_factory=list)
+    calls: int = 0
+    downloads: int = 0
+    bytes: int = 0
+
+    @property
+    def seconds(self):
+        """Until the last was ready."""
+        return self.times[-1]
+
+    def at(self, number):
+        """Return when the so-manieth was ready, the last one's time if there are fewer."""
+        return self.times[min(number, len(self.times)) - 1]
+
+
+class Meter:
+    """Counts calls and downloads while a block runs: in the lab by its services' own access logs."""
+
+    def __init__(self, site):
+        self._site = site
+
+    @contextlib.contextmanager
+    def over(self, storm, image):
+        """Add what happens in the block to a storm."""
+        control = self._site.control_url
+        if control:
+            self._site.call("admin", "DELETE", f"{control}/calls")
+            yield
+            found = self._site.call("admin", "GET", f"{control}/calls", params={"service": "volume"}).json()
+            storm.calls = found["count"]
+            storm.downloads, storm.bytes = self._flat(image)
+            return
+        logs = [Path(sites.lab_environment()["LAB_LOG_DIR"], f"{name}.log") for name in ("cinder-api", "glance")]
+        sizes = [log.stat().st_size for log in logs]
+        yield
+        cinder, glance = (_since(log, size) for log, size in zip(logs, sizes, strict=True))
+        storm.calls = len(re.findall(r"^\[pid: .*\] (?:GET|POST|PUT|DELETE) /v3/", cinder, re.MULTILINE))
+        sent = re.findall(rf"GET /v2/images/{image}/file => generated (\d+) bytes", glance)
+        storm.downloads, storm.bytes = len(sent), sum(map(int, sent))
+
+    def _flat(self, image):
+        """The mocked cinder reads the bytes where they are: each download is a volume that has no parent."""
+        listed = self._site.call("admin", "GET", f"{self._site.control_url}/rbd/{CELL}/volumes").json()["images"]
+        mine = {each["id"] for each in volumes(self._site, image)} | self._site.ours()[0]
+        flat = sum(each["parent"] is None and each["name"].partition(".")[0].removeprefix("volume-") in mine
+                   for each in listed)  # fmt: skip
+        size = self._site.call("admin", "GET", f"{self._site.image_url}/v2/images/{image}").json()["size"]
+        return flat, flat * size
+
+
+def _since(log, size):
+    with log.open(errors="replace") as file:
+        file.seek(size)
+        return file.read()
+
+
+def of_volumes(meter, client, count, image, kind=CELL, **source):
+    """Create so many volumes with a plain client, eight POSTs at once, one list each LOOK; remove them again."""
+    done, began = Storm(), time.perf_counter()
+
+    def create(_):
+        return client.volumes.create(1, name=sites.NAME, volume_type=kind, availability_zone=CELL, **source).id
+
+    def listed():
+        return {each.id: each.status for each in client.volumes.list(search_opts={"name": sites.NAME})}
+
+    with meter.over(done, image):
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            made = list(pool.map(create, range(count)))
+        waiting = set(made)
+        while waiting:
+            assert time.perf_counter() - began < PATIENCE, f"{len(waiting)} volumes do not come"
+            now = listed()
+            ready = {key for key in waiting if now.get(key) == "available"}
+            assert "error" not in {now.get(key) for key in waiting}
+            done.times += [time.perf_counter() - began] * len(ready)
+            waiting -= ready
+            time.sleep(LOOK if waiting else 0)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(client.volumes.delete, made))
+    while set(listed()) & set(made):
+        time.sleep(LOOK)
+    return done
+
+
+def of_boots(meter, cloud, count, image):
+    """Boot so many servers, eight requests at once, and remove them again."""
+    done, began = Storm(), time.perf_counter()
+    asked = [bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME, availability_zone=CELL) for _ in range(count)]
+
+    def ready(request):
+        server = cloud.wait(request.server_id, PATIENCE)
+        assert server.task_state == "spawning", server.fault
+        return time.perf_counter() - began
+
+    with meter.over(done, image):
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(cloud.boot, asked))
+        with ThreadPoolExecutor(count) as pool:
+            done.times = sorted(pool.map(ready, asked))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda each: cloud.delete(each.server_id), asked))
+    return done
+
+
+def told(storms):
+    """Return the figures of equal storms, the medians of each."""
+    middle = lambda figure: statistics.median(map(figure, storms))  # noqa: E731
+    return {
+        "storms": len(storms),
+        "1st, s": middle(lambda each: each.at(1)),
+        "8th, s": middle(lambda each: each.at(8)),
+        "last, s": middle(lambda each: each.seconds),
+        "a second": middle(lambda each: len(each.times) / each.seconds),
+        "downloads": middle(lambda each: each.downloads),
+        "MiB sent": middle(lambda each: each.bytes / MIB),
+        "calls to cinder": middle(lambda each: each.calls),
+    }
