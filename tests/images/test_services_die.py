@@ -84,6 +84,8 @@ def test_a_storm_on_a_cold_cell_is_one_download_however_cinder_is_set_up(site, t
         with world.cloud("admin") as cloud:
             [line] = [each for each in cloud.images.map([image]) if (each.cell, each.tier) == ("cell2", "default")]
             assert (line.state, line.kind) == ("warm", "snapshot")
+            cached = cloud.parts.places.survey().cached(f"{owner}#{kind}")
+            assert [each.image_id for each in cached] == ([] if kind == "cell2-nocache" else [image])
     finally:
         sites.on_lab("backend-down", kind)
     assert volumes(site, image) == []
