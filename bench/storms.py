@@ -47,11 +47,13 @@ class Meter:
         """Add what happens in the block to a storm."""
         control = self._site.control_url
         if control:
+            before = self._flat(image)
             self._site.call("admin", "DELETE", f"{control}/calls")
             yield
             found = self._site.call("admin", "GET", f"{control}/calls", params={"service": "volume"}).json()
-            storm.calls = found["count"]
-            storm.downloads, storm.bytes = self._flat(image)
+            storm.calls, storm.downloads = found["count"], len(self._flat(image) - before)
+            size = self._site.call("admin", "GET", f"{self._site.image_url}/v2/images/{image}").json()["size"]
+            storm.bytes = storm.downloads * size
             return
         logs = [Path(sites.lab_environment()["LAB_LOG_DIR"], f"{name}.log") for name in ("cinder-api", "glance")]
         sizes = [log.stat().st_size for log in logs]
@@ -65,10 +67,8 @@ class Meter:
         """The mocked cinder reads the bytes where they are: each download is a volume that has no parent."""
         listed = self._site.call("admin", "GET", f"{self._site.control_url}/rbd/{CELL}/volumes").json()["images"]
         mine = {each["id"] for each in volumes(self._site, image)} | self._site.ours()[0]
-        flat = sum(each["parent"] is None and each["name"].partition(".")[0].removeprefix("volume-") in mine
-                   for each in listed)  # fmt: skip
-        size = self._site.call("admin", "GET", f"{self._site.image_url}/v2/images/{image}").json()["size"]
-        return flat, flat * size
+        flat = {each["name"].partition(".")[0].removeprefix("volume-") for each in listed if each["parent"] is None}
+        return flat & mine
 
 
 def _since(log, size):

@@ -124,6 +124,7 @@ def test_what_a_cell_cannot_do_is_told_and_the_next_source_is_made(sourced, site
     with world.cloud("admin") as cloud:
         [done] = cloud.images.warm(image, ["cell2"])
         assert (done.state, done.kind) == ("made", "snapshot")
+        assert done.why == "converted from qcow2, once for this cell"
     world.write_config(sources="glance")
     other = make_image(qcow2(4 << 20), disk_format="qcow2")
     with world.cloud("admin") as cloud:
