@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -221,8 +222,12 @@ def main():
     parts = parser.add_argument("--only", action="append", choices=["warm", "first", "others", *SETUPS],
                                 help="only this part; repeatable")  # fmt: skip
     args = parser.parse_args()
+    if min(args.rounds, args.cold) < 3:
+        parser.error("a ratio of fewer than three pairs says nothing")
     args.storm = args.storm or (64 if args.lab else 16)
     args.boots = args.boots or -(-args.storm // 2)
+    # Whoever ends it, what it set up is undone.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory())
         if args.lab:

@@ -98,13 +98,12 @@ def forget(database: Database, source_id: int) -> None:
     database.run(lambda conn: conn.execute(table.delete().where(table.c.id == source_id)))
 
 
-def used(database: Database, source: Source, seconds: float | None = None) -> None:
-    """Note that a volume came of a source, and how long it took if that is known; of a storm only some are written."""
-    now, mean = utcnow(), source.clone_seconds
+def used(database: Database, source: Source, seconds: float) -> None:
+    """Note that a volume came of a source and took so long; of a storm only some are written."""
+    now = utcnow()
     if source.used_at and now - source.used_at < OFTEN:
         return
-    if seconds is not None:
-        mean = seconds if mean is None else (1 - WEIGHT) * mean + WEIGHT * seconds
+    mean = seconds if source.clone_seconds is None else (1 - WEIGHT) * source.clone_seconds + WEIGHT * seconds
     due = sa.or_(table.c.used_at.is_(None), table.c.used_at < now - OFTEN)
     query = table.update().where(table.c.id == source.id, due).values(used_at=now, clone_seconds=mean)
     database.run(lambda conn: conn.execute(query))

@@ -108,13 +108,9 @@ def take(parts: Parts, event: str, payload: Payload) -> None:
 
 
 def _hit(parts: Parts, payload: Payload) -> None:
-    """Cinder cloned its image-volume, which it does only if it is of the image as it is now."""
-    targets = _at(parts, payload["host"])
-    known = _warm(parts, payload["image_id"], targets, "cache")
-    for source in known:
-        book.used(parts.journal.database, source)
-    access = parts.rights.everywhere(new_request_id())
-    if known or not targets or access is None:
+    """Cinder clones its image-volume, so it is of the image as it is now; `_made` tells of the end."""
+    targets, access = _at(parts, payload["host"]), parts.rights.everywhere(new_request_id())
+    if not targets or access is None or _warm(parts, payload["image_id"], targets, "cache"):
         return
     image = parts.images.get(access, payload["image_id"])
     book.add(parts.journal.database, image_id=image.id, cell=targets[0].cell, tier=targets[0].tier, kind="cache",

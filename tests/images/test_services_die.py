@@ -48,7 +48,8 @@ def test_a_service_that_dies_in_the_middle_leaves_nothing_and_the_next_warm_up_w
     site, tmp_path, make_image, service, kind
 ):
     image = make_image(os.urandom(LARGE))
-    world = sites.World(site, tmp_path, sources="snapshot" if kind == "snapshot" else f"{kind},snapshot", late_answer=1)
+    world = sites.World(site, tmp_path, sources="snapshot" if kind == "snapshot" else f"{kind},snapshot", late_answer=1,
+                        volume_timeout=60)  # fmt: skip
     with warming(world, image) as (cloud, done):
         sites.until(lambda: done or volumes(site, image) or copies(cloud, image))
         try:
