@@ -87,23 +87,31 @@ def of_volumes(meter, client, count, image, kind=CELL, **source):
     def listed():
         return {each.id: each.status for each in client.volumes.list(search_opts={"name": sites.NAME})}
 
-    with meter.over(done, image):
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            made = list(pool.map(create, range(count)))
-        waiting = set(made)
-        while waiting:
-            assert time.perf_counter() - began < PATIENCE, f"{len(waiting)} volumes do not come"
-            now = listed()
-            ready = {key for key in waiting if now.get(key) == "available"}
-            assert "error" not in {now.get(key) for key in waiting}
-            done.times += [time.perf_counter() - began] * len(ready)
-            waiting -= ready
-            time.sleep(LOOK if waiting else 0)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(client.volumes.delete, made))
-    while set(listed()) & set(made):
-        time.sleep(LOOK)
+    try:
+        with meter.over(done, image):
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                waiting = set(pool.map(create, range(count)))
+            while waiting:
+                assert time.perf_counter() - began < PATIENCE, f"{len(waiting)} volumes do not come"
+                now = listed()
+                ready = {key for key in waiting if now.get(key) == "available"}
+                assert "error" not in {now.get(key) for key in waiting}
+                done.times += [time.perf_counter() - began] * len(ready)
+                waiting -= ready
+                time.sleep(LOOK if waiting else 0)
+    finally:
+        remove(client, listed)
     return done
+
+
+def remove(client, listed):
+    """Delete all volumes of this run, those too that are made meanwhile, and wait until they are gone."""
+    while left := listed():
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(
+                pool.map(client.volumes.delete, [key for key, state in left.items() if state in ("available", "error")])
+            )
+        time.sleep(LOOK)
 
 
 def of_boots(meter, cloud, count, image):
@@ -116,13 +124,19 @@ def of_boots(meter, cloud, count, image):
         assert server.task_state == "spawning", server.fault
         return time.perf_counter() - began
 
-    with meter.over(done, image):
+    def delete(request):
+        with contextlib.suppress(bfv.errors.NotFound):
+            cloud.delete(request.server_id)
+
+    try:
+        with meter.over(done, image):
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                list(pool.map(cloud.boot, asked))
+            with ThreadPoolExecutor(count) as pool:
+                done.times = sorted(pool.map(ready, asked))
+    finally:
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(cloud.boot, asked))
-        with ThreadPoolExecutor(count) as pool:
-            done.times = sorted(pool.map(ready, asked))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda each: cloud.delete(each.server_id), asked))
+            list(pool.map(delete, asked))
     return done
 
 

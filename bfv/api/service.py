@@ -87,6 +87,10 @@ class Service:
         host, port = self._server.bind_addr[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/v2.1"
 
+    def listens(self, seconds: float) -> bool:
+        """Wait so long until notifications are listened to, and say whether they are."""
+        return self._listener is not None and self._listener.listens(seconds)
+
     def _keep(self) -> None:
         while True:
             try:

@@ -119,11 +119,11 @@ def encrypt(cloud: "Cloud", request: Request) -> Response:
     kind, given = _find(cloud, request), request.json()
     if kind.encryption:
         raise Refusal(400, f"Volume type encryption for type {kind.id} already exists.")
-    whole = {"provider": None, "cipher": None, "key_size": None, "control_location": None, **given["encryption"]}
-    kind.encryption = {**whole, "volume_type_id": kind.id, "encryption_id": str(uuid.uuid4()),
-                       "created_at": volumes.stamp(cloud.second()), "updated_at": None, "deleted": False,
-                       "deleted_at": None}  # fmt: skip
-    return Response(200, given)
+    # Its database adds the ids to what was given, and that is the answer.
+    told = {**given["encryption"], "volume_type_id": kind.id, "encryption_id": str(uuid.uuid4())}
+    rest = dict.fromkeys(("provider", "cipher", "key_size", "control_location", "updated_at", "deleted_at"))
+    kind.encryption = {**rest, **told, "created_at": volumes.stamp(cloud.second()), "deleted": False}
+    return Response(200, {"encryption": told})
 
 
 def show_specs(cloud: "Cloud", request: Request) -> Response:

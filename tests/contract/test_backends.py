@@ -39,10 +39,12 @@ def test_a_type_that_encrypts(site, admin, member):
         text = "Policy doesn't allow volume_extension:volume_type_encryption:create to be performed."
         refused(site.volume(member, "POST", path, json=given), 403, text)
         answer = site.volume(admin, "POST", path, json=given)
-        assert (answer.status_code, answer.json()) == (200, given)
-        told = site.volume(admin, "GET", path).json()
-        for name in ("encryption_id", "created_at"):
-            assert told.pop(name)
+        assert answer.status_code == 200
+        made, told = answer.json()["encryption"], site.volume(admin, "GET", path).json()
+        ident = made.pop("encryption_id")
+        assert made == {**given["encryption"], "volume_type_id": kind}
+        assert told.pop("encryption_id") == ident
+        assert told.pop("created_at")
         rest = {"volume_type_id": kind, "deleted": False, "deleted_at": None, "updated_at": None}
         assert told == {**given["encryption"], **rest}
         text = f"Volume type encryption for type {kind} already exists."

@@ -11,6 +11,9 @@ import time
 import pytest
 from oslo_config import cfg
 
+from bfv import config
+from bfv.api.service import Service
+from bfv.cloud import Cloud
 from bfv.errors import BadConfig
 from bfv.images import book
 from bfv.images.heard import Listener, messaging
@@ -120,6 +123,21 @@ def test_an_upload_is_seen_at_once_and_a_source_is_retired_as_soon_as_its_image_
         sites.until(lambda: rows(cloud, image)[0].state == "retired")
         assert rows(cloud, image)[0].reason == "its image was deleted"
         assert len(ours(site, image)) == 1
+
+
+def test_an_image_to_be_kept_warm_is_so_soon_after_its_upload(site, tmp_path, bus, make_image):
+    name = f"keep-{sites.NAME}"
+    lines = f"notifications = {bus.url}\nnotification_pool = {name}\nkeep_interval = 3000\n"
+    world = sites.World(site, tmp_path, sources="snapshot", keep=f"cell2/name:{name}", more_images=lines)
+    cloud = Cloud(config.load(world.config), None, bindings=site.bindings)
+    try:
+        with Service(cloud, "127.0.0.1", 0) as service:
+            assert service.listens(60)
+            image = make_image(name=name)
+            bus.tell("glance", "image.activate", {"id": image, "status": "active"})
+            sites.until(lambda: [each.state for each in rows(cloud, image)] == ["warm"])
+    finally:
+        cloud.close(60)
 
 
 def test_what_is_of_no_use_does_no_harm(listening, bus, make_image):
