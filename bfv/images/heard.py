@@ -53,7 +53,7 @@ class Listener:
         )  # fmt: skip
         # A broker that is away would hold up who starts it; it is tried again and again.
         self._thread = threading.Thread(target=self._start, name="bfv-notifications", daemon=True)
-        self._started = threading.Event()
+        self._started, self._ended, self._lock = threading.Event(), threading.Event(), threading.Lock()
 
     def start(self) -> None:
         """Begin to listen as soon as the broker is there."""
@@ -65,14 +65,22 @@ class Listener:
 
     def stop(self) -> None:
         """Listen no more, and let go of the broker."""
-        if self._started.is_set():
-            self._server.stop()
-            self._server.wait()
+        with self._lock:
+            self._ended.set()
+            if self._started.is_set():
+                self._let_go()
 
     def _start(self) -> None:
         # One at a time: what is not read waits in the broker.
         self._server.start(override_pool_size=1)
-        self._started.set()
+        with self._lock:
+            self._started.set()
+            if self._ended.is_set():
+                self._let_go()
+
+    def _let_go(self) -> None:
+        self._server.stop()
+        self._server.wait()
 
 
 class _Endpoint:
