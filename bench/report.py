@@ -37,9 +37,13 @@ class Row:
 def pairs(name: str, unit: str, ours: Sequence[float], other: Sequence[float], most: float) -> Row:
     """Return the row of pairs that were measured in turn: the geometric mean of their ratios, and its interval.
 
-    Met when the interval's lower end is at or under ``most``.
+    Met when the interval's lower end is at or under ``most``; fewer than three pairs have none, and the mean is taken.
     """
     logs = [math.log(mine / theirs) for mine, theirs in zip(ours, other, strict=True)]
+    if len(logs) < 3:
+        ratio = math.exp(statistics.mean(logs))
+        return Row(name, unit, statistics.median(ours), statistics.median(other), ratio, None, None, f"<= {most}",
+                   ratio <= most)  # fmt: skip
     spread = T[min(len(logs) - 1, 30) - 2] * statistics.stdev(logs) / math.sqrt(len(logs))
     middle = statistics.mean(logs)
     low, high = math.exp(middle - spread), math.exp(middle + spread)

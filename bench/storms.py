@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import re
 import statistics
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ import bfv
 from tests import sites
 from tests.images.conftest import volumes
 
-CELL, AT_ONCE, LOOK, PATIENCE = "cell2", 8, 0.25, 900
+CELL, AT_ONCE, LOOK, PATIENCE = "cell2", 8, 0.5, 900
 MIB = 1 << 20
 
 
@@ -78,7 +79,7 @@ def _since(log, size):
 
 
 def of_volumes(meter, client, count, image, kind=CELL, **source):
-    """Create so many volumes with a plain client, eight POSTs at once, one list each LOOK; remove them again."""
+    """Create so many volumes with a plain client, eight POSTs at once, and list them each LOOK; remove them again."""
     done, began = Storm(), time.perf_counter()
 
     def create(_):
@@ -88,17 +89,18 @@ def of_volumes(meter, client, count, image, kind=CELL, **source):
         return {each.id: each.status for each in client.volumes.list(search_opts={"name": sites.NAME})}
 
     try:
-        with meter.over(done, image):
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                waiting = set(pool.map(create, range(count)))
-            while waiting:
-                assert time.perf_counter() - began < PATIENCE, f"{len(waiting)} volumes do not come"
+        with meter.over(done, image), ThreadPoolExecutor(AT_ONCE) as pool:
+            asked, ready = [pool.submit(create, number) for number in range(count)], set()
+            while len(ready) < count:
+                time.sleep(LOOK)
+                # One that was refused ends it.
+                [each.result() for each in asked if each.done()]
+                assert time.perf_counter() - began < PATIENCE, f"{count - len(ready)} volumes do not come"
                 now = listed()
-                ready = {key for key in waiting if now.get(key) == "available"}
-                assert "error" not in {now.get(key) for key in waiting}
-                done.times += [time.perf_counter() - began] * len(ready)
-                waiting -= ready
-                time.sleep(LOOK if waiting else 0)
+                assert "error" not in now.values()
+                ready |= {key for key, state in now.items() if state == "available"}
+                done.times += [time.perf_counter() - began] * (len(ready) - len(done.times))
+            assert {each.result() for each in asked} == ready
     finally:
         remove(client, listed)
     return done
@@ -107,10 +109,9 @@ def of_volumes(meter, client, count, image, kind=CELL, **source):
 def remove(client, listed):
     """Delete all volumes of this run, those too that are made meanwhile, and wait until they are gone."""
     while left := listed():
+        ended = [key for key, state in left.items() if state in ("available", "error")]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(
-                pool.map(client.volumes.delete, [key for key, state in left.items() if state in ("available", "error")])
-            )
+            list(pool.map(client.volumes.delete, ended))
         time.sleep(LOOK)
 
 
@@ -118,8 +119,11 @@ def of_boots(meter, cloud, count, image):
     """Boot so many servers, eight requests at once, and remove them again."""
     done, began = Storm(), time.perf_counter()
     asked = [bfv.BootRequest(image=image, flavor="tiny", name=sites.NAME, availability_zone=CELL) for _ in range(count)]
+    posts = threading.Semaphore(AT_ONCE)
 
     def ready(request):
+        with posts:
+            cloud.boot(request)
         server = cloud.wait(request.server_id, PATIENCE)
         assert server.task_state == "spawning", server.fault
         return time.perf_counter() - began
@@ -129,11 +133,8 @@ def of_boots(meter, cloud, count, image):
             cloud.delete(request.server_id)
 
     try:
-        with meter.over(done, image):
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                list(pool.map(cloud.boot, asked))
-            with ThreadPoolExecutor(count) as pool:
-                done.times = sorted(pool.map(ready, asked))
+        with meter.over(done, image), ThreadPoolExecutor(count) as pool:
+            done.times = sorted(pool.map(ready, asked))
     finally:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(delete, asked))
