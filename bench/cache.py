@@ -34,7 +34,7 @@ SLOW, FAST = "1", "0.05"
 # Set-ups of cinder: what is told of each, and who cinder says has its pool.
 SETUPS = {CELL: "cinder's cache on", "cell2-nocache": "cache off", "cell2-pair": "two services, no shared lock"}
 OWNERS = {"cell2-nocache": "lab@cell2-nocache#cell2-nocache", "cell2-pair": "cell2-pair@cell2-pair#cell2-pair"}
-WIDE = "[quota]\ninstances = 10000\ncores = 10000\nram = 10000000\n[engine]\nworkers_per_cell = 64\n"
+WIDE = "[quota]\ninstances = 10000\ncores = 10000\nram = 10000000\n[engine]\n"
 
 
 class Bench:

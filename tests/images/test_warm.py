@@ -208,6 +208,7 @@ def test_only_an_images_owner_or_an_admin_has_it_warmed(world, make_image):
         cloud.images.warm(image)
 
 
+@pytest.mark.timeout(300)
 def test_many_processes_make_one_source(world, site, make_image):
     image = make_image()
     with ThreadPoolExecutor(2) as pool:
