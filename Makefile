@@ -113,6 +113,7 @@ bench: venv ## boots on the mocked cloud, and the mocked cloud itself beside mot
 
 bench-cache: venv ## storms of one image from our sources beside cinder's cache, on the mocked cloud; with LAB_SERVICES=yes in the lab
 	$(BIN)/python -m bench.cache $(if $(LAB_SERVICES),--lab)
+	$(if $(LAB_SERVICES),$(BIN)/python -m bench.cache --lab --slow-monitors)
 
 clean: ## remove what was built; the lab keeps its data
 	rm -rf build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-# Student's t, 97.5 %, for 5 to 30 degrees of freedom; beyond that the normal's value is close enough.
+# Student's t, 97.5 %, for 2 to 30 degrees of freedom; beyond that the normal's value is close enough.
 T = (
+    *(4.303, 3.182, 2.776),
     *(2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110),
     *(2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
@@ -36,10 +37,14 @@ class Row:
 def pairs(name: str, unit: str, ours: Sequence[float], other: Sequence[float], most: float) -> Row:
     """Return the row of pairs that were measured in turn: the geometric mean of their ratios, and its interval.
 
-    Met when the interval's lower end is at or under ``most``.
+    Met when the interval's lower end is at or under ``most``; fewer than three pairs have none, and the mean is taken.
     """
     logs = [math.log(mine / theirs) for mine, theirs in zip(ours, other, strict=True)]
-    spread = T[min(len(logs) - 1, 30) - 5] * statistics.stdev(logs) / math.sqrt(len(logs))
+    if len(logs) < 3:
+        ratio = math.exp(statistics.mean(logs))
+        return Row(name, unit, statistics.median(ours), statistics.median(other), ratio, None, None, f"<= {most}",
+                   ratio <= most)  # fmt: skip
+    spread = T[min(len(logs) - 1, 30) - 2] * statistics.stdev(logs) / math.sqrt(len(logs))
     middle = statistics.mean(logs)
     low, high = math.exp(middle - spread), math.exp(middle + spread)
     return Row(name, unit, statistics.median(ours), statistics.median(other), math.exp(middle), low, high,

@@ -168,7 +168,33 @@ IMAGES_OPTS: list[cfg.Opt] = [
         "property:NAME=VALUE, cell1/name:debian-*.",
     ),
     cfg.FloatOpt("keep_interval", default=300.0, min=1.0, help="Seconds between two looks of `bfv serve` at these."),
-    cfg.IntOpt("parallel", default=4, min=1, help="Warm-ups that one command or process runs at once."),
+    cfg.IntOpt("parallel", default=4, min=1, help="Places in which one command warms an image at once."),
+    cfg.IntOpt(
+        "parallel_per_cell",
+        default=4,
+        min=1,
+        help="Warm-ups that a process runs at once in one cell, those of boots too; others wait for their turn.",
+    ),
+    cfg.StrOpt(
+        "cache_project",
+        help="cinder_internal_tenant_project_id of cinder.conf. With it a warm-up deletes an image-volume that cinder "
+        "cannot clone, so that cinder makes a new one; without it such a one is told, and nothing is deleted.",
+    ),
+    cfg.StrOpt(
+        "notifications",
+        secret=True,
+        help="oslo.messaging URL of the bus on which cinder and Glance send notifications, "
+        "rabbit://user:password@host; `bfv serve` then learns from them. Needs bfv[notifications]. Unset: it is off.",
+    ),
+    cfg.ListOpt("notification_topics", default=["notifications"], help="Topics that are listened to on that bus."),
+    cfg.ListOpt(
+        "notification_exchanges", default=["openstack", "glance"], help="control_exchange of cinder and Glance."
+    ),
+    cfg.StrOpt(
+        "notification_pool",
+        default="bfv",
+        help="All processes of bfv share one queue of this name, and take no message from other listeners.",
+    ),
     cfg.FloatOpt(
         "places_fresh",
         default=300.0,
@@ -332,7 +358,11 @@ API_OPTS: list[cfg.Opt] = [
 CELL_OPTS = [
     cfg.StrOpt("availability_zone", help="Cinder availability zone of this cell's storage."),
     cfg.StrOpt("volume_type", help="Cinder volume type that leads to this cell's storage."),
-    cfg.StrOpt("backend", help="Where a volume must land: host@backend#pool. Not checked when unset."),
+    cfg.StrOpt(
+        "backend",
+        help="Where a volume must land: host@backend#pool, or cluster@backend#pool where volume services are "
+        "active-active. Not checked when unset.",
+    ),
     cfg.DictOpt(
         "tiers",
         default={},

@@ -20,6 +20,7 @@ from bfv.errors import BadConfig
 from bfv.fit import Placing
 from bfv.hosts import Hosts
 from bfv.images.places import Known
+from bfv.images.slots import Slots
 from bfv.journal import Intent, Journal
 from bfv.nova import Nova
 from bfv.placement import Placement
@@ -51,6 +52,8 @@ class Parts:
     backend: Backend
     images: Images
     places: Known
+    # Warm-ups that run at once.
+    slots: Slots
     waits: Waits
     rules: Rules
     targets: Sequence[Target]
@@ -115,7 +118,8 @@ def assemble(conf: cfg.ConfigOpts, bindings: Bindings | None = None) -> Parts:
         rights=rights,
         backend=backend,
         images=Images(settings, session),
-        places=Known(rights, backend, targets, conf.images.places_fresh),
+        places=Known(rights, backend, targets, conf.images.places_fresh, conf.images.cache_project),
+        slots=Slots(conf.images.parallel_per_cell),
         waits=Waits(backend, timing.poll, timing.poll_max, timing.clock_skew),
         rules=config.rules(conf),
         targets=targets,

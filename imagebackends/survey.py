@@ -96,8 +96,8 @@ class Cached:
 class Survey:
     """Asks as an administrator; every method raises NotAllowed where the rights do not suffice, MaybeRunning."""
 
-    def __init__(self, clients: Clients, access: Access) -> None:
-        self._clients, self._access = clients, access
+    def __init__(self, clients: Clients, access: Access, cache_project: str | None = None) -> None:
+        self._clients, self._access, self._cache_project = clients, access, cache_project
 
     def version(self) -> tuple[int, int]:
         """Return the microversion that is used."""
@@ -185,16 +185,30 @@ class Survey:
         """Return the volumes on a backend that cinder's image-volume cache made, told by their names, oldest first.
 
         They are its entries as far as any API tells: read-only, named after their image
-        (``cinder/volume/manager.py:_create_image_cache_volume_entry``).
+        (``cinder/volume/manager.py:_create_image_cache_volume_entry``). Of those that anybody may have named so, only
+        the ones of the cache's own project count where that is known.
         """
-        answer = self._cinder("/volumes/detail", "look for volumes of cinder's cache", all_tenants="1", host=backend)
+        listed = [
+            each
+            for host in self._hosts(backend)
+            for each in self._cinder("/volumes/detail", "look for volumes of cinder's cache", all_tenants="1",
+                                     host=host)["volumes"]
+        ]  # fmt: skip
         found = [
             Cached(str(each["name"])[len("image-") :], each["id"], each["os-vol-tenant-attr:tenant_id"], each["size"],
                    each["status"], dt.datetime.fromisoformat(each["created_at"]).replace(tzinfo=None))
-            for each in answer["volumes"]
+            for each in listed
             if CACHED.fullmatch(each["name"] or "")
+            and self._cache_project in (None, each["os-vol-tenant-attr:tenant_id"])
         ]  # fmt: skip
         return sorted(found, key=lambda each: each.created_at)
+
+    def _hosts(self, backend: str) -> list[str]:
+        """Return who has a backend's volumes: of active-active services each has its own (``cluster``, 3.7)."""
+        cluster, _, pool = backend.partition("#")
+        answer = self._cinder("/os-services", "list cinder's services", binary="cinder-volume")
+        members = [f"{each['host']}#{pool}" for each in answer["services"] if each.get("cluster") == cluster]
+        return members or [backend]
 
     def encrypted(self, names: Collection[str]) -> set[str]:
         """Return which of these volume types are encrypted (``cinder/api/v3/types.py``, its encryption)."""

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from lab import ceph, driver, install, nova, process, report
+from lab import ceph, driver, extras, install, nova, process, report
 from lab.process import Service
 from lab.settings import CELLS, LabError
 
@@ -29,6 +29,10 @@ FAULTS = {
     "pause": "SIGSTOP one service and its workers",
     "resume": "SIGCONT them",
 }
+BACKENDS = {
+    "backend-up": "start one more backend on a lab that is up: one without a cache, or two services without a lock",
+    "backend-down": "remove it with its volumes, services and type",
+}
 
 
 def main() -> int:
@@ -41,12 +45,18 @@ def main() -> int:
         fault.add_argument(
             "service", choices=sorted(driver.SERVICES), metavar="SERVICE", help=", ".join(driver.SERVICES)
         )
+    for name, text in BACKENDS.items():
+        backend = commands.add_parser(name, help=text)
+        backend.add_argument("backend", choices=sorted(extras.EXTRAS), metavar="BACKEND", help=", ".join(extras.EXTRAS))
     installs = commands.add_parser("nova-install", help="a real nova from the package index, for tests and benchmarks")
     installs.add_argument("release", nargs="?", default=nova.NEWEST, choices=nova.RELEASES)
     arguments = parser.parse_args()
     try:
         if arguments.command == "nova-install":
             nova.install(arguments.release)
+            return 0
+        if arguments.command in BACKENDS:
+            driver.extra(arguments.command == "backend-up", extras.EXTRAS[arguments.backend])
             return 0
         if arguments.command in FAULTS:
             return inject(arguments.command, driver.SERVICES[arguments.service])

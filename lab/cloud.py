@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 
 from lab import ceph, ready
 from lab.process import Service, run, start, wait
@@ -75,21 +76,26 @@ CINDER_SCHEDULER: Service = Service(
 )
 
 
-def cinder_volume(cell: Cell) -> Service:
+def cinder_volume(name: str, serves: Callable[[], bool]) -> Service:
+    """A cinder-volume that reads the file of its name beside what all read."""
+    return Service(
+        f"cinder-volume-{name}",
+        ("unshare", "-m", "--propagation", "private", f"{LAB}/bin/cinder-volume", name),
+        ready=serves,
+    )
+
+
+def cell_volume(cell: Cell) -> Service:
     """Each cell has its own, with locks of its own, as on a cell's own machines.
 
     Where cells share their locks, one whose storage is silent stops the others, too: it holds the lock on an image
     while it fills its cache (``cinder/volume/flows/manager/create_volume.py:_prepare_image_cache_entry``).
     """
-    service = Service(
-        f"cinder-volume-{cell.name}",
-        ("unshare", "-m", "--propagation", "private", f"{LAB}/bin/cinder-volume", cell.name),
-        ready=lambda: ready.volume_serves(service, cell),
-    )
+    service = cinder_volume(cell.name, lambda: ready.volume_serves(service, cell))
     return service
 
 
-CINDER_VOLUMES = tuple(cinder_volume(cell) for cell in CELLS)
+CINDER_VOLUMES = tuple(cell_volume(cell) for cell in CELLS)
 
 
 def configure() -> None:

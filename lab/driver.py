@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
 
-from lab import backing, ceph, cloud, identity, install, process, ready, realnova, report
+from lab import backing, ceph, cloud, extras, identity, install, process, ready, realnova, report
 from lab.process import Service
 from lab.settings import CELLS, DATA, LAB, MARK, LabError, claim_directory
 
@@ -122,7 +122,7 @@ def down() -> None:
     began = time.monotonic()
     with alone():
         realnova.down()
-        for group in DOWN:
+        for group in (extras.SERVICES, *DOWN):
             run_steps(
                 [
                     Step(service.name, partial(process.stop, service))
@@ -148,6 +148,21 @@ def nova_down() -> None:
     with alone():
         realnova.down()
     say(began, "nova is down")
+
+
+def extra(up: bool, backend: extras.Extra) -> None:
+    """Add a backend to a lab that is up, or remove one; one that did not come up is removed."""
+    began = time.monotonic()
+    with alone():
+        if up:
+            try:
+                extras.up(backend)
+            except BaseException:
+                extras.down(backend)
+                raise
+        else:
+            extras.down(backend)
+    say(began, f"{backend.name} is {'up' if up else 'gone'}")
 
 
 def wipe() -> None:
@@ -180,7 +195,7 @@ def status() -> bool:
 
 def end_strays() -> None:
     """End processes of this lab that no service owns: one-time commands of a killed driver."""
-    known = {*SERVICES, *(service.name for service in realnova.SERVICES)}
+    known = {*SERVICES, *(service.name for service in (*realnova.SERVICES, *extras.SERVICES))}
     process.end_all(
         lambda: [pid for pid, name in process.marked().items() if name not in known],
         signal.SIGTERM,

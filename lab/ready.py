@@ -34,8 +34,13 @@ def scheduler_serves(service: Service) -> bool:
 
 
 def volume_serves(service: Service, cell: Cell) -> bool:
-    """The cell's backends report, answer a call through the broker, and the scheduler knows their pools."""
-    admin, backends = login(), {f"lab@{name}": f"lab@{name}#{name}" for name in cell.backends}
+    """The cell's backends serve."""
+    return backends_serve(service, {f"lab@{name}": f"lab@{name}#{name}" for name in cell.backends})
+
+
+def backends_serve(service: Service, backends: dict[str, str]) -> bool:
+    """The backends report, answer a call through the broker, and the scheduler knows the pool of each."""
+    admin = login()
     if not backends.keys() <= reported_since_start(admin, service, "cinder-volume"):
         return False
     pools = admin.call("GET", volume_url(admin, "/scheduler-stats/get_pools"))["pools"]

@@ -178,7 +178,7 @@ class Site:
             answer = requests.put(f"{self.control_url}/cells/{cell}", json={"storage": state}, timeout=60)
             answer.raise_for_status()
         else:
-            _lab({"hangs": "pause", "up": "resume"}[state], f"ceph-osd-{cell}")
+            on_lab({"hangs": "pause", "up": "resume"}[state], f"ceph-osd-{cell}")
 
     def settle(self, volume_id, *states, seconds=120):
         """Wait until a volume is in one of the states (None: gone) and return it."""
@@ -225,14 +225,15 @@ def in_place_of_compute(control_url=None):
             finally:
                 put(json={"url": None}).raise_for_status()
         return
-    _lab("stop", "novastub")
+    on_lab("stop", "novastub")
     try:
         yield urlsplit(lab_environment()["LAB_COMPUTE_URL"]).port
     finally:
-        _lab("start", "novastub")
+        on_lab("start", "novastub")
 
 
-def _lab(*words):
+def on_lab(*words):
+    """Have the lab do something, as its README says."""
     subprocess.run([sys.executable, "-m", "lab", *words], cwd=ROOT, check=True, timeout=600, stdout=subprocess.DEVNULL)
 
 
@@ -321,7 +322,7 @@ delete_timeout = {delete_timeout}
 warm_on_boot = {warm_on_boot}
 sources = {sources}
 keep = {keep}
-[engine]
+{more_images}[engine]
 ask_again = 0.2
 give_up = {give_up}
 lease = 30
@@ -369,6 +370,8 @@ class World:
             "warm_on_boot": False,
             "keep": "",
             "sources": "glance,snapshot,cache",
+            # Lines for [images] beside these.
+            "more_images": "",
             **settings,
         }
         self.config = home / "bfv.conf"

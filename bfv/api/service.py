@@ -14,11 +14,14 @@ from cheroot.wsgi import Server
 from bfv.api.app import Application
 from bfv.api.faults import where
 from bfv.cloud import Cloud
+from bfv.images.heard import Listener
 
 LOG = logging.getLogger(__name__)
 
 # A connection is closed rather than read to the end of a body that nobody wants; the API's own bound is lower.
 MAX_BODY, MAX_HEAD, IDLE = 1 << 20, 64 << 10, 30
+# Seconds in which changes of images are seen as one.
+TOGETHER = 1.0
 
 
 class _Quiet(Server):
@@ -45,18 +48,26 @@ class Service:
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._server.serve, name="bfv-api"),
                          threading.Thread(target=self._resume, name="bfv-resume")]  # fmt: skip
+        # Set when images have changed, and at the end.
+        self._changed = threading.Event()
         if cloud.parts.conf.images.keep:
             self._threads.append(threading.Thread(target=self._keep, name="bfv-keep"))
+        self._listener = Listener(cloud.parts, self._changed) if cloud.parts.conf.images.notifications else None
 
     def start(self) -> None:
         """Listen from now on. Raises OSError when the address is not to be had."""
         self._server.prepare()
         for thread in self._threads:
             thread.start()
+        if self._listener is not None:
+            self._listener.start()
 
     def stop(self) -> None:
         """Take no more requests, and return when those in flight have ended."""
         self._stopping.set()
+        self._changed.set()
+        if self._listener is not None:
+            self._listener.stop()
         self._server.stop()
         for thread in self._threads:
             thread.join()
@@ -76,6 +87,10 @@ class Service:
         host, port = self._server.bind_addr[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/v2.1"
 
+    def listens(self, seconds: float) -> bool:
+        """Wait so long until notifications are listened to, and say whether they are."""
+        return self._listener is not None and self._listener.listens(seconds)
+
     def _keep(self) -> None:
         while True:
             try:
@@ -85,8 +100,11 @@ class Service:
             except Exception as error:
                 # A service that is away now is there for the next look.
                 LOG.warning("no look at the images to keep warm: %s", where(error))
-            if self._stopping.wait(self._cloud.parts.conf.images.keep_interval):
+            self._changed.wait(self._cloud.parts.conf.images.keep_interval)
+            # An upload is told in several messages.
+            if self._stopping.wait(TOGETHER):
                 return
+            self._changed.clear()
 
     def _resume(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bfv.errors import BadRequest, Late, LeaseLost, MaybeRunning, NotAllowed, StorageError
 from bfv.images import warm
 from bfv.images.places import Place
+from bfv.images.standing import remark
 from bfv.journal import DONE, Intent
 from bfv.parts import Parts
 from bfv.types import Caller
@@ -112,7 +113,8 @@ def _one(parts: Parts, image: Image, target: Target, progress: Progress) -> Warm
         why = (steps[-1].detail if steps else None) or "its outcome is not known yet"
         return Warmed(target.cell, target.tier, "warming", "", seconds, image.size, f"{why}; `bfv repair` goes on")
     if ended.phase == DONE:
-        return Warmed(target.cell, target.tier, "made", str(ended.outcome), seconds, image.size)
+        kind = str(ended.outcome)
+        return Warmed(target.cell, target.tier, "made", kind, seconds, image.size, remark(image, kind))
     return Warmed(target.cell, target.tier, "failed", "", seconds, image.size, str(ended.outcome))
 
 

@@ -63,7 +63,7 @@ def overview(
         sources = book.of_image(parts.journal.database, image.id)
         for target in parts.targets:
             place = (places or {}).get((target.cell, target.tier))
-            now = seen(image, target, place, sources, cached)
+            now = _seen(parts, image, target, place, sources, cached)
             if warm.key(image.id, target) in running:
                 now = Standing("warming", now.kind, now.seconds, now.source)
             line = _line(image, target, now)
@@ -75,9 +75,8 @@ def overview(
     return lines
 
 
-def seen(
-    image: Image, target: Target, place: Place | None, sources: Sequence[Source], cached: Mapping[str, Sequence[Cached]]
-) -> Standing:
+def _seen(parts: Parts, image: Image, target: Target, place: Place | None, sources: Sequence[Source],
+          cached: Mapping[str, Sequence[Cached]]) -> Standing:  # fmt: skip
     """Return how an image stands, with what a look at cinder's own cache adds where nothing cheaper is there."""
     now = standing(image, target.cell, target.tier, place, sources)
     mine = [each for each in cached.get(target.backend or "", ()) if each.image_id == image.id]
@@ -87,8 +86,8 @@ def seen(
     if now.is_warm or not mine:
         return now
     # An entry is of the image as it was when it was made (cinder/image/cache.py compares updated_at).
-    if mine[-1].status == "error":
-        return Standing("evicted", "download", now.seconds, None, f"image-volume {mine[-1].volume_id} is broken")
+    if why := _broken(parts, target, mine[-1]):
+        return Standing("evicted", "download", now.seconds, None, why)
     if mine[-1].created_at.isoformat() < image.updated_at.rstrip("Z"):
         return Standing("stale", "download", now.seconds, None, "the image was changed after cinder cached it")
     return Standing(WARM, "cache", 1.0, None, "filled by cinder itself")
@@ -112,12 +111,15 @@ def _counted(line: Line, pool: Pool, volume_id: str | None) -> Line:
         return line
 
 
-def check(parts: Parts) -> None:
-    """Look whether the sources that are written as warm are there, and turn those that are not; needs an admin."""
+def check(parts: Parts, image: str | None = None) -> None:
+    """Look whether the sources that are written as warm are there, and turn those that are not; needs an admin.
+
+    Of one image, or of all.
+    """
     access, backend = parts.rights.everywhere(new_request_id()), parts.backend
     if access is None or not isinstance(backend, Warms):
         return
-    sources = book.all_of(parts.journal.database, WARM)
+    sources = [each for each in book.all_of(parts.journal.database, WARM) if image in (None, each.image_id)]
     for source in sources:
         if source.kind == "snapshot" and (why := _trouble(backend, access, source)):
             book.turn(parts.journal.database, [source.id], BROKEN, why)
@@ -131,13 +133,30 @@ def check(parts: Parts) -> None:
 def _check_cache(parts: Parts, sources: Sequence[Source]) -> None:
     if not sources:
         return
-    backends = {(each.cell, each.tier): each.backend for each in parts.targets}
-    for backend, cached in _cached(parts).items():
-        there = {each.image_id for each in cached}
-        gone = [each.id for each in sources
-                if backends.get((each.cell, each.tier)) == backend and each.image_id not in there]  # fmt: skip
-        if gone:
-            book.turn(parts.journal.database, gone, BROKEN, "cinder removed its image-volume")
+    targets, cached = {(each.cell, each.tier): each for each in parts.targets}, _cached(parts)
+    for source in sources:
+        target = targets.get((source.cell, source.tier))
+        if target is None or target.backend not in cached:
+            continue
+        mine = [each for each in cached[target.backend] if each.image_id == source.image_id]
+        why = "cinder removed its image-volume" if not mine else _broken(parts, target, mine[-1])
+        if why:
+            book.turn(parts.journal.database, [source.id], BROKEN, why)
+
+
+def _broken(parts: Parts, target: Target, volume: Cached) -> str | None:
+    """Return why an image-volume serves nobody, as far as cinder, and Ceph where it is configured, tell."""
+    if volume.status == "error":
+        return f"image-volume {volume.volume_id} is broken"
+    place = (parts.places.places() or {}).get((target.cell, target.tier))
+    if target.cell not in parts.clusters.cells or place is None or place.pool is None:
+        return None
+    try:
+        if parts.clusters.pool(target.cell, place.pool).find(f"volume-{volume.volume_id}") is None:
+            return f"image-volume {volume.volume_id} has no bytes"
+    except StorageError:
+        pass
+    return None
 
 
 def _trouble(backend: Warms, access: Access, source: Source) -> str | None:

@@ -37,8 +37,10 @@ Places = Mapping[tuple[str, str], Place]
 class Known:
     """Tells the places, to many threads; None where the rights do not suffice or the services do not answer."""
 
-    def __init__(self, rights: Rights, backend: Backend, targets: Sequence[Target], fresh: float) -> None:
+    def __init__(self, rights: Rights, backend: Backend, targets: Sequence[Target], fresh: float,
+                 cache_project: str | None = None) -> None:  # fmt: skip
         self._rights, self._backend, self._targets, self._fresh = rights, backend, targets, fresh
+        self._cache_project = cache_project
         self._lock = threading.Lock()
         self._found: Places | None = None
         self._at = 0.0
@@ -56,7 +58,7 @@ class Known:
         access = self._rights.everywhere(new_request_id())
         if access is None or not isinstance(self._backend, CinderBackend):
             return None
-        return Survey(self._backend.clients, access)
+        return Survey(self._backend.clients, access, self._cache_project)
 
     def _look(self) -> Places | None:
         try:

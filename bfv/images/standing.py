@@ -63,6 +63,18 @@ def locked(image: Image) -> bool:
     return bool(image.properties.get("cinder_encryption_key_id"))
 
 
+def remark(image: Image, kind: str) -> str:
+    """Return what making a source of an image takes beside copying its bytes; nothing where Glance copies it."""
+    words = []
+    if kind != "glance" and image.disk_format != "raw":
+        words.append(f"converted from {image.disk_format}, once for this cell")
+    if "img_signature" in image.properties:
+        # cinder/volume/flows/manager/create_volume.py:_create_from_image_cache_or_download alone looks at it.
+        looked = "cinder verified its signature, unless verify_glance_signatures is off"
+        words.append("nobody looks at its signature" if kind == "glance" else looked)
+    return "; ".join(words)
+
+
 def standing(image: Image, cell: str, tier: str, place: Place | None, sources: Iterable[Source]) -> Standing:
     """Return how an image stands in a place, the cheapest source first; ``place`` None: not known."""
     mine = [each for each in sources if (each.cell, each.tier) == (cell, tier)]

@@ -29,6 +29,8 @@ class Images:
         """
         found = fleet.find(self._parts, caller or self._caller(), image)
         places = fleet.targets(self._parts, cells, tiers)
+        # What is written as warm may be gone or broken since.
+        overview.check(self._parts, found.id)
         if wait:
             return fleet.over(self._parts, found, places, progress)
         started = [fleet.start(self._parts, found, each) for each in places]

@@ -15,7 +15,7 @@ What it writes before each act, and why a crash there is harmless:
 import contextlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from bfv import decide, outside
 from bfv.errors import BadRequest, Failed, InUse, Late, NoRoom, NotAllowed, NotFound, Refused, Unsupported
@@ -26,6 +26,7 @@ from bfv.job import Job
 from bfv.journal import DONE, FAILED, UNWINDING, Intent
 from bfv.parts import Parts
 from bfv.types import new_request_id
+from imagebackends.survey import Survey
 from imagebackends.types import DiskSpec, Image, Target
 
 VERB = "warm"
@@ -84,6 +85,21 @@ def _forward(job: Job) -> str:
     now = stands(parts, image, target)
     if now.is_warm and not job.objects():
         return f"{now.kind} is there"
+    with parts.slots.of(target.cell, lambda taken: _turn(job, image, taken)):
+        return _make(job, image, place)
+
+
+def _turn(job: Job, image: Image, taken: Callable[[], bool]) -> None:
+    """Wait for one of the cell's slots. Raises Late past the deadline of a volume."""
+    if taken():
+        return
+    cell = job.intent.cell
+    job.tell("wait", f"as many warm-ups run in cell {cell} as [images] parallel_per_cell says")
+    shared.wait(job, lambda: taken() or None, _patience(job, image), f"There was no turn in cell {cell}")
+
+
+def _make(job: Job, image: Image, place: Place) -> str:
+    """Make the first source that can be made, and return its kind. Raises Refused with a reason for each."""
     whys = []
     for kind in _left(job):
         job.step("make", kind)
@@ -137,9 +153,8 @@ def _copy(job: Job, image: Image, place: Place) -> None:
             images.copy(job.access, image.id, store)
         return None
 
-    seconds = job.parts.timing.volume + job.parts.timing.volume_per_gib * _gib(image)
     try:
-        seen = shared.wait(job, copied, seconds, f"Image {image.id} was not copied to store {store}")
+        seen = shared.wait(job, copied, _patience(job, image), f"Image {image.id} was not copied to store {store}")
     except Late as error:
         # Nothing of ours is outside, and a Glance that died keeps its lock for an hour: another source serves.
         raise Failed(str(error)) from error
@@ -166,14 +181,51 @@ def _cache(job: Job, image: Image, place: Place) -> None:
         raise Unsupported("cinder never caches encrypted volumes")
     thrown = [step.detail for step in job.parts.journal.history(job.intent) if step.name == THROW]
     if not thrown:
-        began, spec = time.monotonic(), _spec(image, place, f"bfv-warm-{image.id}")
-        outside.wait_ready(job, outside.volume(job, shared.ROLE, spec), _gib(image))
+        began = time.monotonic()
+        _drop_broken(job, survey, backend, image, {"error"})
+        try:
+            _throw_away(job, image, place)
+        except (Failed, NoRoom) as error:
+            # Clones of an image-volume whose bytes are gone fail for ever (cinder/volume/flows/manager/
+            # create_volume.py:_create_from_image_cache sees the entry, and the driver no image).
+            shared.release(job)
+            if not _drop_broken(job, survey, backend, image, {"error", "available"}):
+                raise
+            job.tell("source", f"without cinder's image-volume once more, since: {error}")
+            _throw_away(job, image, place)
         thrown = [f"{time.monotonic() - began:.3f}"]
         job.step(THROW, thrown[0])
     shared.release(job)
     if image.id not in {each.image_id for each in survey.cached(backend) if each.status == "available"}:
         raise Failed("cinder kept no image-volume: its cache is off, full, or its internal project is over quota")
     _keep(job, image, "cache", float(thrown[-1] or 0))
+
+
+def _throw_away(job: Job, image: Image, place: Place) -> None:
+    spec = _spec(image, place, f"bfv-warm-{image.id}")
+    outside.wait_ready(job, outside.volume(job, shared.ROLE, spec), _gib(image))
+
+
+def _drop_broken(job: Job, survey: Survey, backend: str, image: Image, states: Collection[str]) -> bool:
+    """Delete cinder's image-volumes of an image that are in these states, and with them its entries; say if any was.
+
+    Only where the cache's project is known: a volume of such a name may be a user's.
+    """
+    if job.parts.conf.images.cache_project is None:
+        return False
+
+    def found() -> list[str]:
+        return [each.volume_id for each in survey.cached(backend) if each.image_id == image.id
+                and each.status in (*states, "deleting")]  # fmt: skip
+
+    broken = found()
+    for key in broken:
+        job.step("drop image-volume", key)
+        with contextlib.suppress(InUse, NotFound):
+            job.parts.backend.delete(job.access, key)
+    shared.wait(job, lambda: not set(broken) & set(found()) or None, job.parts.timing.delete,
+                f"Cinder did not delete its image-volume {', '.join(broken)}")  # fmt: skip
+    return bool(broken)
 
 
 MAKERS: dict[str, Callable[[Job, Image, Place], None]] = {"glance": _copy, "snapshot": _snapshot, "cache": _cache}
@@ -188,6 +240,10 @@ def _keep(job: Job, image: Image, kind: str, seconds: float, **ids: str) -> None
 
 def _spec(image: Image, place: Place, name: str) -> DiskSpec:
     return DiskSpec(name, _gib(image), place.target, "image", image.id, "")
+
+
+def _patience(job: Job, image: Image) -> float:
+    return job.parts.timing.volume + job.parts.timing.volume_per_gib * _gib(image)
 
 
 def _gib(image: Image) -> int:

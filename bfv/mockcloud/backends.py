@@ -4,7 +4,7 @@
 import uuid
 from typing import TYPE_CHECKING
 
-from bfv.mockcloud import listing, volumejobs
+from bfv.mockcloud import listing, volumejobs, volumes
 from bfv.mockcloud.block import accepted, root
 from bfv.mockcloud.state import VolumeType
 from bfv.mockcloud.wire import Json, Refusal, Request, Response, Route
@@ -110,9 +110,20 @@ def delete_type(cloud: "Cloud", request: Request) -> Response:
 
 
 def show_encryption(cloud: "Cloud", request: Request) -> Response:
-    """Show how a type encrypts: none does."""
-    _find(cloud, request)
-    return Response(200, {})
+    """Show how a type encrypts, if it does (``cinder/db/sqlalchemy/api.py:volume_type_encryption_get``)."""
+    return Response(200, _find(cloud, request).encryption)
+
+
+def encrypt(cloud: "Cloud", request: Request) -> Response:
+    """Have volumes of a type be encrypted; here that is told, and done to none."""
+    kind, given = _find(cloud, request), request.json()
+    if kind.encryption:
+        raise Refusal(400, f"Volume type encryption for type {kind.id} already exists.")
+    # Its database adds the ids to what was given, and that is the answer.
+    told = {**given["encryption"], "volume_type_id": kind.id, "encryption_id": str(uuid.uuid4())}
+    rest = dict.fromkeys(("provider", "cipher", "key_size", "control_location", "updated_at", "deleted_at"))
+    kind.encryption = {**rest, **told, "created_at": volumes.stamp(cloud.second()), "deleted": False}
+    return Response(200, {"encryption": told})
 
 
 def show_specs(cloud: "Cloud", request: Request) -> Response:
@@ -209,6 +220,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/types/{id}", show_type, "anybody"),
     Route("DELETE", "/types/{id}", delete_type, "admin", f"{TYPE}_delete"),
     Route("GET", "/types/{id}/encryption", show_encryption, "admin", "volume_extension:volume_type_encryption:get"),
+    Route("POST", "/types/{id}/encryption", encrypt, "admin", "volume_extension:volume_type_encryption:create"),
     Route("GET", "/types/{id}/extra_specs", show_specs, "anybody"),
     Route("POST", "/types/{id}/extra_specs", set_specs, "admin", "volume_extension:types_extra_specs:create"),
     Route("GET", "/scheduler-stats/get_pools", pools, "admin", "scheduler_extension:scheduler_stats:get_pools"),

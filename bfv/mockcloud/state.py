@@ -113,6 +113,7 @@ class VolumeType:
     extra_specs: dict[str, str] = field(default_factory=dict)
     is_public: bool = True
     description: str | None = None
+    encryption: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

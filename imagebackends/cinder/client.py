@@ -181,7 +181,7 @@ def disk(volume: Any) -> Disk:
         name=raw.get("name") or "",
         volume_type=raw.get("volume_type"),
         availability_zone=raw.get("availability_zone"),
-        backend=raw.get("os-vol-host-attr:host"),
+        backend=raw.get("cluster_name") or raw.get("os-vol-host-attr:host"),
         bootable=str(raw.get("bootable")).lower() == "true",
         multiattach=bool(raw.get("multiattach")),
         image_id=image.get("image_id"),

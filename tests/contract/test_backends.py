@@ -29,6 +29,30 @@ def test_how_a_type_encrypts_is_told_to_admins(site, admin, member):
     )
 
 
+def test_a_type_that_encrypts(site, admin, member):
+    given = {"encryption": {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256,
+                            "control_location": "front-end"}}  # fmt: skip
+    body = {"volume_type": {"name": f"locked-{uuid.uuid4().hex[:8]}"}}
+    kind = site.volume(admin, "POST", "/types", json=body).json()["volume_type"]["id"]
+    path = f"/types/{kind}/encryption"
+    try:
+        text = "Policy doesn't allow volume_extension:volume_type_encryption:create to be performed."
+        refused(site.volume(member, "POST", path, json=given), 403, text)
+        answer = site.volume(admin, "POST", path, json=given)
+        assert answer.status_code == 200
+        made, told = answer.json()["encryption"], site.volume(admin, "GET", path).json()
+        ident = made.pop("encryption_id")
+        assert made == {**given["encryption"], "volume_type_id": kind}
+        assert told.pop("encryption_id") == ident
+        assert told.pop("created_at")
+        rest = {"volume_type_id": kind, "deleted": False, "deleted_at": None, "updated_at": None}
+        assert told == {**given["encryption"], **rest}
+        text = f"Volume type encryption for type {kind} already exists."
+        refused(site.volume(admin, "POST", path, json=given), 400, text)
+    finally:
+        site.volume(admin, "DELETE", f"/types/{kind}")
+
+
 def test_types(site, admin, member):
     seen, all_of_it = types(site, member), types(site, admin)
     assert {"cell1", "cell2", "cell1-fast", "cell2-fast", "lost", "__DEFAULT__"} <= set(seen)

@@ -12,7 +12,7 @@ from tests import sites
 from tests.faultproxy import FaultProxy
 from tests.flows.test_faults import LATE, READ_TIMEOUT
 from tests.flows.test_kill import SEED, _repaired
-from tests.images.conftest import snapshots
+from tests.images.conftest import snapshots, volumes
 from tests.images.test_kill import one_or_none
 from tests.images.test_warm import booted, ours, remove, request, root
 
@@ -97,6 +97,32 @@ def test_a_cell_that_is_full_is_told_and_nothing_is_left(site, world, make_image
     assert (done.state, "backend" in done.why) == ("failed", True)
     one_or_none(world, site, image)
     assert ours(site, image) == []
+
+
+def test_an_image_volume_whose_bytes_are_gone_is_found_and_made_anew(site, tmp_path, make_image, cluster):
+    """Cinder has its entry for ever and clones nothing: no boot of the image succeeds there until somebody sees it."""
+    known = f"cache_project = {site.internal_project}\n"
+    world = sites.World(site, tmp_path, sources="cache", ceph=True, more_images=known)
+    image, pool = make_image(), cluster.pool("volumes")
+    with world.cloud("admin") as cloud:
+        assert cloud.images.warm(image, ["cell2"])[0].state == "made"
+        [cached] = volumes(site, image)
+        pool.remove(f"volume-{cached['id']}")
+        body = {"size": 1, "name": sites.NAME, "volume_type": "cell2", "availability_zone": "cell2", "imageRef": image}
+        made = site.call("demo", "POST", f"{site.volume_url}/volumes", json={"volume": body}).json()["volume"]["id"]
+        site.settle(made, "error")
+        site.drop_volume(made)
+        [line] = [each for each in cloud.images.map([image]) if (each.cell, each.tier) == ("cell2", "default")]
+        assert (line.state, "no bytes" in line.why) == ("evicted", True)
+
+        [done] = cloud.images.warm(image, ["cell2"])
+
+        assert (done.state, done.kind) == ("made", "cache")
+        [anew] = volumes(site, image)
+        assert anew["id"] != cached["id"]
+        assert cloud.parts.journal.opened() == []
+    one_or_none(world, site, image)
+    site.drop_volume(site.volume("cell2", imageRef=image))
 
 
 def _full(site, full):

@@ -3,6 +3,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -88,6 +89,28 @@ def test_a_boot_joins_a_warm_up_that_runs_and_asks_cinder_for_nothing_meanwhile(
         [row] = book.of_image(cloud.parts.journal.database, image)
         assert root(site, server_)["snapshot_id"] == row.snapshot_id
         remove(cloud, [server_])
+
+
+def test_as_many_warm_ups_run_in_a_cell_as_the_operator_says(make_world, site, server):
+    world = make_world(sources="snapshot", more_images="parallel_per_cell = 1\n")
+    images = [site.upload(b"x" * (1 << 20)) for _ in range(2)]
+    server.cloud.pace.set({"downloading": {"seconds": 1}})
+    server.cloud.clock.hold()
+    with world.cloud("admin") as cloud, ThreadPoolExecutor(3) as pool:
+        first = pool.submit(cloud.images.warm, images[0], ["cell2"])
+        sites.until(lambda: ours(site, images[0]))
+        second = pool.submit(cloud.images.warm, images[1], ["cell2"])
+        elsewhere = pool.submit(cloud.images.warm, images[1], ["cell3"])
+        waits = lambda: {step.detail for intent in cloud.parts.journal.opened()  # noqa: E731
+                         for step in cloud.parts.journal.history(intent) if step.name == "wait"}  # fmt: skip
+        sites.until(waits)
+        assert waits() == {"as many warm-ups run in cell cell2 as [images] parallel_per_cell says"}
+        # Another cell has turns of its own.
+        sites.until(lambda: ours(site, images[1]))
+        assert [each["os-vol-host-attr:host"] for each in ours(site, images[1])] == [site.backends["cell3"]]
+        server.cloud.clock.release()
+        server.cloud.pace.set({})
+        assert [each.result()[0].state for each in (first, second, elsewhere)] == ["made"] * 3
 
 
 @pytest.mark.parametrize("how", ["no cache", "shared lock"])

@@ -77,6 +77,33 @@ def test_what_each_source_needs_is_told(site, place, world, make_image, cluster)
         assert (line.state, "no admin" in line.found) == ("bad", True)
 
 
+@pytest.fixture
+def locked(site):
+    """A type of the second cell whose volumes are encrypted."""
+    types, name = f"{site.volume_url}/types", f"locked-{sites.NAME}"
+    specs = {"volume_backend_name": "cell2", "RESKEY:availability_zones": "cell2"}
+    made = site.call("admin", "POST", types, json={"volume_type": {"name": name, "extra_specs": specs}})
+    kind = made.json()["volume_type"]["id"]
+    words = {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256, "control_location": "front-end"}
+    assert site.call("admin", "POST", f"{types}/{kind}/encryption", json={"encryption": words}).status_code == 200
+    yield name
+    site.call("admin", "DELETE", f"{types}/{kind}")
+
+
+def test_an_encrypted_type_is_never_warm_and_that_is_told(site, world, make_image, locked):
+    world.config.write_text(world.config.read_text().replace("fast:cell2-fast", f"locked:{locked}"))
+    image = make_image()
+    with world.cloud("admin") as cloud:
+        lines = {each.what: each for each in check.check(cloud.parts, {})}
+        told = lines["cell cell2, tier locked"]
+        assert (told.state, told.found) == ("bad", f"type {locked} is encrypted: every boot is a download")
+        [line] = [each for each in cloud.images.map([image]) if each.tier == "locked"]
+        assert (line.state, line.why) == ("cold", "volumes of an encrypted type are never cloned")
+        [done] = cloud.images.warm(image, ["cell2"], tiers=["locked"])
+        assert (done.state, "encrypted types" in done.why) == ("failed", True)
+    assert ours(site, image) == []
+
+
 def test_what_cinder_evicts_again_and_again_is_told_and_left_alone(site, tmp_path, make_image):
     name = f"keep-{tmp_path.parent.name}-{tmp_path.name}"
     kept = make_image(name=name)
@@ -93,6 +120,7 @@ def test_what_cinder_evicts_again_and_again_is_told_and_left_alone(site, tmp_pat
         assert f"evicts image {kept} again and again" in told
 
 
+@pytest.mark.timeout(300)
 def test_the_verbs_of_operators_tell_in_words_and_in_json(site, tmp_path, make_image):
     name = f"keep-{tmp_path.parent.name}-{tmp_path.name}"
     kept = make_image(name=name)

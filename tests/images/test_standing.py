@@ -8,7 +8,7 @@ import pytest
 
 from bfv.images.book import Source
 from bfv.images.places import Place
-from bfv.images.standing import fingerprint, standing
+from bfv.images.standing import fingerprint, remark, standing
 from imagebackends.types import Image, Target
 
 NOW = dt.datetime(2026, 1, 1)
@@ -80,3 +80,17 @@ def test_rules(case):
 )
 def test_seconds_are_as_measured_so_far(sources, seconds):
     assert standing(IMAGE, "cell1", "default", PLAIN, sources).seconds == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({}, "snapshot", ""),
+        ({"disk_format": "qcow2"}, "cache", "converted from qcow2, once for this cell"),
+        ({"properties": {"img_signature": "s"}}, "glance", "nobody looks at its signature"),
+        ({"properties": {"img_signature": "s"}}, "snapshot",
+         "cinder verified its signature, unless verify_glance_signatures is off"),
+    ],
+)  # fmt: skip
+def test_what_making_a_source_takes_is_said(changes, kind, words):
+    assert remark(dataclasses.replace(IMAGE, **changes), kind) == words

@@ -124,6 +124,7 @@ def test_what_a_cell_cannot_do_is_told_and_the_next_source_is_made(sourced, site
     with world.cloud("admin") as cloud:
         [done] = cloud.images.warm(image, ["cell2"])
         assert (done.state, done.kind) == ("made", "snapshot")
+        assert done.why == "converted from qcow2, once for this cell"
     world.write_config(sources="glance")
     other = make_image(qcow2(4 << 20), disk_format="qcow2")
     with world.cloud("admin") as cloud:
@@ -184,12 +185,30 @@ def test_a_warm_source_widens_nobodys_rights(world, site, make_image):
         assert (row.state, row.reason) == ("retired", "its image was deleted")
 
 
+def test_an_image_that_is_shared_no_more_is_refused_though_it_is_warm(world, site, make_image):
+    image, other = make_image(user="demo", visibility="shared"), site.caller("other")
+    members = f"{site.image_url}/v2/images/{image}/members"
+    assert site.call("demo", "POST", members, json={"member": other.project_id}).status_code == 200
+    with world.cloud("demo") as cloud:
+        assert cloud.images.warm(image, ["cell2"])[0].state == "made"
+    with world.cloud("other") as cloud:
+        [server] = booted(cloud, image)
+        assert root(site, server)["snapshot_id"]
+        with pytest.raises(bfv.errors.NotAllowed, match="another project's"):
+            cloud.images.warm(image)
+        remove(cloud, [server])
+        assert site.call("demo", "DELETE", f"{members}/{other.project_id}").status_code == 204
+        with pytest.raises(bfv.errors.NotFound):
+            cloud.boot(request(image))
+
+
 def test_only_an_images_owner_or_an_admin_has_it_warmed(world, make_image):
     image = make_image()
     with world.cloud("demo") as cloud, pytest.raises(bfv.errors.NotAllowed, match="another project's"):
         cloud.images.warm(image)
 
 
+@pytest.mark.timeout(300)
 def test_many_processes_make_one_source(world, site, make_image):
     image = make_image()
     with ThreadPoolExecutor(2) as pool:
