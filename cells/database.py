@@ -85,6 +85,7 @@ class Database:
             self._wires = Wires(
                 opener, pool_size, connect_timeout, statement_timeout, lambda timer: self._watched(timer, self._watch)
             )
+            self.size += pool_size
         # A probe must neither wait for connections that hang nor longer than a connect may take.
         self._fresh = self._make_engine(connect_timeout, connect_timeout, poolclass=sa.NullPool)
 
