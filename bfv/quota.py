@@ -141,33 +141,35 @@ def count(parts: Parts, conn: sa.Connection, project_id: str, pending: Collectio
     API database.
     """
     claimed_ids = [each.server_id for each in pending]
-    with parts.api.reader() as api:
-        stored, places = limits.stored_on(api, project_id), usage.cells_of(api, project_id)
-    asked = [cell for cell in parts.registry.recent_cells() if cell.id in places or cell.is_cell0]
-    answers = parts.pool.gather(asked, lambda cell, database: (
-        usage.in_cell(database, project_id, claimed_ids) if cell.id in places else {},
-        limits.legacy(database, project_id) if cell.is_cell0 else Stored(),
-    ))  # fmt: skip
+    with parts.api.snapshot() as ask:
+        found, places = limits.stored_by(ask, project_id), usage.cells_of(ask, project_id)
+    asked = [cell for cell in parts.registry.recent_cells() if cell.id in places]
     in_cells: list[usage.ByUser] = []
     by_request: list[usage.ByUser] = []
     down: list[str] = []
-    for answer in answers.values():
+    for answer in usage.in_cells(parts.pool, asked, project_id, claimed_ids):
         if isinstance(answer, Down):
             deleting = _not_deleted_yet(conn, project_id)
             missing = usage.asked_for(parts.api, project_id, answer.cell.id, claimed_ids, deleting)
             by_request.append(missing)
             down += [answer.cell.name] if missing else []
         else:
-            in_cells.append(answer.value[0])
-            stored = stored.beneath(answer.value[1])
-    return Counted(stored, usage.merged(in_cells), usage.merged(by_request), tuple(down))
+            in_cells.append(answer.value)
+    return Counted(
+        _over_legacy(parts, project_id, found), usage.merged(in_cells), usage.merged(by_request), tuple(down)
+    )
 
 
 def stored(parts: Parts, project_id: str) -> Stored:
     """Return what is written down for a project, without counting. Raises CellDown for the API database."""
-    found = limits.stored(parts.api, project_id)
+    return _over_legacy(parts, project_id, limits.stored(parts.api, project_id))
+
+
+def _over_legacy(parts: Parts, project_id: str, found: Stored) -> Stored:
+    """Return the limits, where there are none of a kind those that nova left in cell0, if that answers."""
     graveyard = [cell for cell in parts.registry.recent_cells() if cell.is_cell0]
-    for answer in parts.pool.gather(graveyard, lambda _cell, database: limits.legacy(database, project_id)).values():
+    asked = [cell for cell in graveyard if limits.may_have_legacy(parts.pool.of(cell))]
+    for answer in parts.pool.gather(asked, lambda _, database: limits.legacy(database, project_id)).values():
         if not isinstance(answer, Down):
             found = found.beneath(answer.value)
     return found

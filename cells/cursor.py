@@ -4,30 +4,11 @@
 Its errors are those that ``Connection.execute`` would raise, and its time counts as the database's.
 """
 
-import time
 from typing import Any
 
 import sqlalchemy as sa
 
 TIMER = "bfv_timer"
-
-
-class Timer:
-    """Adds up how long the database was at work, in ``seconds``; begins at once."""
-
-    __slots__ = ("_since", "seconds")
-
-    def __init__(self) -> None:
-        self.seconds, self._since = 0.0, time.monotonic()
-
-    def go(self) -> None:
-        """It is at work from now on."""
-        self._since = time.monotonic()
-
-    def stop(self) -> None:
-        """It is not any more."""
-        if self._since:
-            self.seconds, self._since = self.seconds + time.monotonic() - self._since, 0.0
 
 
 class Cursor:

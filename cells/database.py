@@ -7,16 +7,20 @@ process: the driver alone can interrupt a socket that never answers.
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 import tenacity
 
-from cells.cursor import TIMER, Cursor, Timer
+from cells import wire
+from cells.cursor import TIMER, Cursor
 from cells.dbapi import check_url, connect_args, prepare, told
 from cells.errors import BadCell, Busy, CellDown, CellsError, NoRight
+from cells.prebuilt import Prebuilt, Values
+from cells.timer import Timer
+from cells.wire import Flight, Read, Row, Wires
 
 T = TypeVar("T")
 # By whether it is a writer.
@@ -76,6 +80,15 @@ class Database:
             pool_timeout=connect_timeout,
             pool_pre_ping=self.dialect != "sqlite",
         )
+        # Reads alone have wires, where there is the driver for them.
+        self._wires: Wires | None = None
+        if self._url.get_driver_name() == "mysqldb":
+            arguments = connect_args(self._url, connect_timeout, statement_timeout)
+            opener = wire.opener(self._url, arguments, connect_timeout)
+            self._wires = Wires(
+                opener, pool_size, connect_timeout, statement_timeout, lambda timer: self._watched(timer, self._watch)
+            )
+            self.size += pool_size
         # A probe must neither wait for connections that hang nor longer than a connect may take.
         self._fresh = self._make_engine(connect_timeout, connect_timeout, poolclass=sa.NullPool)
 
@@ -102,7 +115,8 @@ class Database:
     def in_use(self) -> int:
         """How many of the connections are taken now."""
         pool = self._engine.pool
-        return pool.checkedout() if isinstance(pool, sa.QueuePool) else 0
+        taken = pool.checkedout() if isinstance(pool, sa.QueuePool) else 0
+        return taken + (self._wires.in_use if self._wires else 0)
 
     def safe_url(self) -> str:
         """Return the URL without its password and its options, fit for people and logs."""
@@ -111,6 +125,8 @@ class Database:
     def close(self) -> None:
         """Close all connections that are not in use; the next transaction opens new ones."""
         self._engine.dispose()
+        if self._wires:
+            self._wires.close()
 
     def watch(self, watch: Watch) -> None:
         """Tell ``watch`` of every transaction from now on, and let it refuse them while the database is down."""
@@ -145,6 +161,30 @@ class Database:
         """
         return self._transaction(self._engine, self._watch, write=True)
 
+    def rows(self, statement: Prebuilt, values: Values) -> Sequence[Row]:
+        """Return the rows of one statement that reads. Raises what ``reader`` raises."""
+        if self._wires:
+            return self._wires.rows(statement, values)
+        with self.reader() as conn:
+            return statement.rows(conn, values)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Read]:
+        """Give what returns the rows of statements that read, all from one moment. Raises what ``reader`` raises."""
+        if self._wires:
+            with self._wires.snapshot() as read:
+                yield read
+        else:
+            with self.reader() as conn:
+                yield lambda statement, values: statement.rows(conn, values)
+
+    def send(self, statement: Prebuilt, values: Values) -> Flight | None:
+        """Send a statement that reads, if nothing is to be waited for; None if it is: then ``rows`` is the way.
+
+        Raises what ``reader`` raises.
+        """
+        return self._wires.send(statement, values) if self._wires else None
+
     def run(self, fn: Callable[[sa.Connection], T], *, attempts: int = 5) -> T:
         """Return ``fn(connection)`` from a writer transaction, repeated whole while it comes to Busy.
 
@@ -167,19 +207,24 @@ class Database:
 
     @contextmanager
     def _transaction(self, engine: sa.Engine, watch: Watch | None, *, write: bool) -> Iterator[sa.Connection]:
-        if watch:
-            watch.check()
         timer = Timer()
         options = {**({TIMER: timer} if watch else {}), **_OPTIONS[write], **self._isolation[write]}
+        with self._watched(timer, watch, write=write), engine.connect() as plain:
+            conn = plain.execution_options(**options) if options else plain
+            with conn.begin():
+                if self.dialect == "sqlite":
+                    _begin_sqlite(conn, write)
+                timer.stop()
+                yield conn
+                timer.go()
+
+    @contextmanager
+    def _watched(self, timer: Timer, watch: Watch | None, *, write: bool = False) -> Iterator[None]:
+        """Tell the watch what comes of what is within, and raise in our words what the driver raises."""
+        if watch:
+            watch.check()
         try:
-            with engine.connect() as plain:
-                conn = plain.execution_options(**options) if options else plain
-                with conn.begin():
-                    if self.dialect == "sqlite":
-                        _begin_sqlite(conn, write)
-                    timer.stop()
-                    yield conn
-                    timer.go()
+            yield
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             timer.stop()
             instead = told(self.name, error)

@@ -18,8 +18,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from cells.database import Database, utcnow
-from cells.fixed import Fixed
+from cells.prebuilt import Prebuilt
 from cells.schema_quota import project_user_quotas, quota_classes, quotas
+from cells.wire import Read
 
 UNLIMITED = -1
 # Shown and set in this order; what is counted in the cells comes first.
@@ -70,28 +71,31 @@ def is_unlimited(limit: int) -> bool:
 
 def stored(api: Database, project_id: str) -> Stored:
     """Return the limits that the API database holds for a project. Raises CellDown."""
-    with api.reader() as conn:
-        return stored_on(conn, project_id)
+    with api.snapshot() as ask:
+        return stored_by(ask, project_id)
 
 
-def stored_on(conn: sa.Connection, project_id: str) -> Stored:
-    """Return the limits that the API database holds for a project, read on a connection of the caller's to it."""
-    return _stored(conn, project_id, _HERE)
+def stored_by(ask: Read, project_id: str) -> Stored:
+    """Return the limits that the API database holds for a project; ``ask`` reads there."""
+    return _stored(ask, project_id, _HERE)
 
 
 # Nova adds these tables to no database later on; looking for them costs as much as reading them.
 _WITHOUT: "weakref.WeakSet[Database]" = weakref.WeakSet()
 
 
+def may_have_legacy(cell0: Database) -> bool:
+    """Return whether it is worth while to ask for ``legacy``: False where there once was nothing to ask."""
+    return cell0 not in _WITHOUT
+
+
 def legacy(cell0: Database, project_id: str) -> Stored:
     """Return the limits that nova left in its main database, none where it has no such tables. Raises CellDown."""
-    if cell0 in _WITHOUT:
-        return Stored()
     with cell0.reader() as conn:
         if not sa.inspect(conn).has_table("quotas"):
             _WITHOUT.add(cell0)
             return Stored()
-        return _stored(conn, project_id, _LEGACY)
+        return _stored(lambda statement, values: statement.rows(conn, values), project_id, _LEGACY)
 
 
 def set_limits(api: Database, project_id: str, limits: Mapping[str, int], user_id: str | None = None) -> None:
@@ -167,8 +171,8 @@ def _write(api: Database, table: sa.Table, owner: Mapping[str, Any], limits: Map
         api.run(write)
 
 
-def _stored(conn: sa.Connection, project_id: str, statements: Iterable[Fixed]) -> Stored:
-    of_project, of_users, of_class = (each.rows(conn, {"project": project_id}) for each in statements)
+def _stored(ask: Read, project_id: str, statements: Iterable[Prebuilt]) -> Stored:
+    of_project, of_users, of_class = (ask(each, {"project": project_id}) for each in statements)
     by_user: dict[str, dict[str, int]] = {}
     for user, name, value in of_users:
         by_user.setdefault(user, {})[name] = _limit(value)
@@ -186,14 +190,14 @@ def _old(name: str) -> sa.TableClause:
     )
 
 
-def _statements(tables: Iterable[Any], live: Any) -> tuple[Fixed, Fixed, Fixed]:
+def _statements(tables: Iterable[Any], live: Any) -> tuple[Prebuilt, Prebuilt, Prebuilt]:
     """Return how the limits of a project are read, those of its users, and those of the class of all."""
     projects, users, classes = tables
     asked: sa.BindParameter[str] = sa.bindparam("project")
     limit = sa.select(projects.c.resource, projects.c.hard_limit).where(projects.c.project_id == asked, live)
     own = sa.select(users.c.user_id, users.c.resource, users.c.hard_limit).where(users.c.project_id == asked, live)
     default = sa.select(classes.c.resource, classes.c.hard_limit).where(classes.c.class_name == DEFAULT_CLASS, live)
-    return Fixed(limit), Fixed(own), Fixed(default)
+    return Prebuilt(lambda _: limit), Prebuilt(lambda _: own), Prebuilt(lambda _: default)
 
 
 _HERE = _statements((quotas, project_user_quotas, quota_classes), sa.true())

@@ -110,6 +110,5 @@ def test_the_cells_of_a_project_are_those_of_its_mappings(api, registry):
     asked(registry, third, project="q")
     asked(registry)
 
-    with api.reader() as conn:
-        assert usage.cells_of(conn, "p") == {one.id: True, other.id: False}
-        assert usage.cells_of(conn, "nobody") == {}
+    assert usage.cells_of(api.rows, "p") == {one.id: True, other.id: False}
+    assert usage.cells_of(api.rows, "nobody") == {}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A statement that is put together once: to do so takes longer than a database needs for many of them."""
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.mysql import mysqldb
+from sqlalchemy.sql import visitors
+
+from cells.fixed import Fixed
+
+# Values by the names of a statement's bound parameters; a list for an expanding one, never an empty one.
+Values: TypeAlias = Mapping[str, Any]
+_LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
+
+
+class Prebuilt:
+    """A SELECT that ``build`` makes for a dialect, by its name; it is called once for each."""
+
+    def __init__(self, build: Callable[[str], sa.Select[Any]]) -> None:
+        self._build = build
+        self._lock = threading.Lock()
+        self._selects: dict[str, sa.Select[Any]] = {}
+        self._fixed: dict[str, Fixed | None] = {}
+        self._texts: dict[str, tuple[bytes, Values]] = {}
+
+    def select(self, dialect: str) -> sa.Select[Any]:
+        """Return the statement for a connection of SQLAlchemy's."""
+        found = self._selects.get(dialect)
+        if found is None:
+            with self._lock:
+                select = self._build(dialect)
+                self._fixed.setdefault(dialect, None if _has_lists(select) else Fixed(select))
+                found = self._selects.setdefault(dialect, select)
+        return found
+
+    def rows(self, conn: sa.Connection, values: Values) -> Sequence[tuple[Any, ...]]:
+        """Return the rows on a connection of SQLAlchemy's; without it where the statement is always the same text."""
+        dialect = conn.dialect.name
+        select = self.select(dialect)
+        if fixed := self._fixed[dialect]:
+            return fixed.rows(conn, values)
+        return list(map(tuple, conn.execute(select, values)))
+
+    def text(self, dialect: str) -> tuple[bytes, Values]:
+        """Return the statement for mysqlclient, with ``%(name)s`` for each parameter, and the values that it has."""
+        found = self._texts.get(dialect)
+        if found is None:
+            compiled = self.select(dialect).compile(dialect=mysqldb.dialect(paramstyle="pyformat"))
+            constants = {name: value for name, value in compiled.params.items() if value is not None}
+            found = self._texts[dialect] = _LIST.sub(r"%(\1)s", str(compiled)).encode(), constants
+        return found
+
+
+def _has_lists(select: sa.Select[Any]) -> bool:
+    return any(isinstance(part, sa.BindParameter) and part.expanding for part in visitors.iterate(select))
