@@ -39,6 +39,8 @@ PATHS = (("show", "/servers/{server_id}"), ("list 20 detailed", "/servers/detail
          ("list 1000 detailed", "/servers/detail?limit=1000"), ("flavors", "/flavors"))  # fmt: skip
 VERSION = {"OpenStack-API-Version": "compute 2.96"}
 WIDE = "[quota]\ninstances = -1\ncores = -1\nram = -1\n[compute]\ndriver = example\n[example_driver]\n"
+# Hosts that never are full: what no host takes is refused, and rightly.
+WIDE += "vcpus = 10000\nmemory_mb = 10000000\nlocal_gb = 100000\n"
 
 
 class Door:
