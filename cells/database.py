@@ -7,15 +7,19 @@ process: the driver alone can interrupt a socket that never answers.
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 import tenacity
 
+from cells import wire
 from cells.dbapi import check_url, connect_args, prepare, told
 from cells.errors import BadCell, Busy, CellDown, CellsError, NoRight
+from cells.prebuilt import Prebuilt, Values
+from cells.timer import Timer
+from cells.wire import Flight, Read, Row, Wires
 
 T = TypeVar("T")
 _WRITER, _TIMER = "bfv_writer", "bfv_timer"
@@ -73,6 +77,14 @@ class Database:
             pool_timeout=connect_timeout,
             pool_pre_ping=self.dialect != "sqlite",
         )
+        # Reads alone have wires, where there is the driver for them.
+        self._wires: Wires | None = None
+        if self._url.get_driver_name() == "mysqldb":
+            arguments = connect_args(self._url, connect_timeout, statement_timeout)
+            opener = wire.opener(self._url, arguments, connect_timeout)
+            self._wires = Wires(
+                opener, pool_size, connect_timeout, statement_timeout, lambda timer: self._watched(timer, self._watch)
+            )
         # A probe must neither wait for connections that hang nor longer than a connect may take.
         self._fresh = self._make_engine(connect_timeout, connect_timeout, poolclass=sa.NullPool)
 
@@ -103,7 +115,8 @@ class Database:
     def in_use(self) -> int:
         """How many of the connections are taken now."""
         pool = self._engine.pool
-        return pool.checkedout() if isinstance(pool, sa.QueuePool) else 0
+        taken = pool.checkedout() if isinstance(pool, sa.QueuePool) else 0
+        return taken + (self._wires.in_use if self._wires else 0)
 
     def safe_url(self) -> str:
         """Return the URL without its password and its options, fit for people and logs."""
@@ -112,6 +125,8 @@ class Database:
     def close(self) -> None:
         """Close all connections that are not in use; the next transaction opens new ones."""
         self._engine.dispose()
+        if self._wires:
+            self._wires.close()
 
     def watch(self, watch: Watch) -> None:
         """Tell ``watch`` of every transaction from now on, and let it refuse them while the database is down."""
@@ -142,6 +157,30 @@ class Database:
         """
         return self._transaction(self._engine, self._watch, write=True)
 
+    def rows(self, statement: Prebuilt, values: Values) -> Sequence[Row]:
+        """Return the rows of one statement that reads. Raises what ``reader`` raises."""
+        if self._wires:
+            return self._wires.rows(statement, values)
+        with self.reader() as conn:
+            return _rows(conn, statement, values)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Read]:
+        """Give what returns the rows of statements that read, all from one moment. Raises what ``reader`` raises."""
+        if self._wires:
+            with self._wires.snapshot() as read:
+                yield read
+        else:
+            with self.reader() as conn:
+                yield lambda statement, values: _rows(conn, statement, values)
+
+    def send(self, statement: Prebuilt, values: Values) -> Flight | None:
+        """Send a statement that reads, if nothing is to be waited for; None if it is: then ``rows`` is the way.
+
+        Raises what ``reader`` raises.
+        """
+        return self._wires.send(statement, values) if self._wires else None
+
     def run(self, fn: Callable[[sa.Connection], T], *, attempts: int = 5) -> T:
         """Return ``fn(connection)`` from a writer transaction, repeated whole while it comes to Busy.
 
@@ -164,16 +203,21 @@ class Database:
 
     @contextmanager
     def _transaction(self, engine: sa.Engine, watch: Watch | None, *, write: bool) -> Iterator[sa.Connection]:
+        timer = Timer()
+        with self._watched(timer, watch, write=write), engine.connect() as plain:
+            conn = plain.execution_options(**{_WRITER: write, _TIMER: timer}, **self._isolation[write])
+            with conn.begin():
+                timer.stop()
+                yield conn
+                timer.go()
+
+    @contextmanager
+    def _watched(self, timer: Timer, watch: Watch | None, *, write: bool = False) -> Iterator[None]:
+        """Tell the watch what comes of what is within, and raise in our words what the driver raises."""
         if watch:
             watch.check()
-        timer = _Timer()
         try:
-            with engine.connect() as plain:
-                conn = plain.execution_options(**{_WRITER: write, _TIMER: timer}, **self._isolation[write])
-                with conn.begin():
-                    timer.stop()
-                    yield conn
-                    timer.go()
+            yield
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             timer.stop()
             instead = told(self.name, error)
@@ -189,20 +233,8 @@ class Database:
             watch.answered(timer.seconds)
 
 
-class _Timer:
-    """Adds up how long the database was at work; begins at once."""
-
-    __slots__ = ("_since", "seconds")
-
-    def __init__(self) -> None:
-        self.seconds, self._since = 0.0, time.monotonic()
-
-    def go(self) -> None:
-        self._since = time.monotonic()
-
-    def stop(self) -> None:
-        if self._since:
-            self.seconds, self._since = self.seconds + time.monotonic() - self._since, 0.0
+def _rows(conn: sa.Connection, statement: Prebuilt, values: Values) -> Sequence[Row]:
+    return list(map(tuple, conn.execute(statement.select(conn.dialect.name), values)))
 
 
 def _statement_begins(conn: sa.Connection, *_: Any) -> None:

@@ -21,14 +21,17 @@ _MYSQL_OURS = {1048, 1364, 1292}
 # Not always called operational, but the server is not to be had.
 _MYSQL_DOWN = {1040, 1044, 1045, 1047, 1049, 1053, 1129, 1130, 1203, 1226, 1290, 1836, 1927}
 _SQLITE_BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
+# What both drivers understand, in the form that SQLAlchemy gives it to them.
+_COMMON_OPTIONS = {"charset", "connect_timeout", "read_timeout", "write_timeout", "unix_socket", "local_infile",
+                   "ssl_ca", "ssl_capath", "ssl_cert", "ssl_cipher", "ssl_key"}  # fmt: skip
 _MYSQL_DRIVERS = {"mysqlclient": "MySQLdb", "mysqldb": "MySQLdb", "pymysql": "pymysql"}
 
 
 def check_url(name: str, url: str) -> sa.URL:
     """Return a database URL parsed. Raises BadCell with a reason that holds no part of the URL.
 
-    A MySQL URL that names a driver which is not installed gets the other one: nova's own cell mappings say
-    ``mysql+pymysql`` wherever they are read.
+    A MySQL URL gets mysqlclient where that is installed, whichever driver it names: nova's own cell mappings say
+    ``mysql+pymysql`` wherever they are read. One with an option that only the named driver has keeps that driver.
     """
     host = url.partition("://")[2].partition("?")[0].rpartition("@")[2].partition("/")[0]
     if "," in host:
@@ -78,10 +81,11 @@ def _several_hosts(name: str) -> BadCell:
 
 
 def _with_driver(name: str, url: sa.URL) -> sa.URL:
-    backend, _, driver = url.drivername.partition("+")
-    for candidate in (driver or "mysqldb", "mysqldb", "pymysql"):
-        if importlib.util.find_spec(_MYSQL_DRIVERS.get(candidate, candidate)):
-            return url.set(drivername=f"{backend}+{candidate}")
+    backend, _, named = url.drivername.partition("+")
+    order = ["mysqldb", "pymysql"] if _COMMON_OPTIONS.issuperset(url.query) else [named, "mysqldb", "pymysql"]
+    for driver in order:
+        if driver and importlib.util.find_spec(_MYSQL_DRIVERS.get(driver, driver)):
+            return url.set(drivername=f"{backend}+{driver}")
     raise BadCell(f"cell {name}: neither mysqlclient nor PyMySQL is installed")
 
 

@@ -41,10 +41,10 @@ class Call(Generic[T]):
     ``state`` goes from waiting over running to done, or ends as left by who had asked.
     """
 
-    __slots__ = ("_latch", "error", "state", "value", "work")
+    __slots__ = ("error", "latch", "state", "value", "work")
 
     def __init__(self, work: Callable[[], T], latch: Latch) -> None:
-        self.work, self._latch = work, latch
+        self.work, self.latch = work, latch
         self.state: Literal["waiting", "running", "done", "left"] = "waiting"
         self.value: T | None = None
         self.error: Exception | None = None
@@ -52,7 +52,7 @@ class Call(Generic[T]):
     def end(self, value: T | None, error: Exception | None) -> None:
         """Give what came of it to who waits."""
         self.value, self.error, self.state = value, error, "done"
-        self._latch.count_down()
+        self.latch.count_down()
 
 
 class Lane:

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 import uuid as uuids
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,10 +18,14 @@ import sqlalchemy as sa
 from cells.database import Database, utcnow
 from cells.dbapi import check_nova_url, refuse_for_nova
 from cells.errors import BadCell, Exists, NotEmpty, NotMapped
+from cells.prebuilt import Prebuilt
 from cells.schema_api import cell_mappings, instance_mappings, request_specs
 from cells.types import CELL0_UUID, Cell, ServerMapping
+from cells.wire import Read, Row
 
 _CELL = (cell_mappings.c.uuid, cell_mappings.c.name, cell_mappings.c.disabled, cell_mappings.c.database_connection)
+_ALL_CELLS = sa.select(cell_mappings.c.id, *_CELL).order_by(cell_mappings.c.id)
+_CELLS = Prebuilt(lambda _: _ALL_CELLS)
 _MAPPING = sa.select(instance_mappings, *(column.label(f"cell_{column.name}") for column in _CELL)).select_from(
     instance_mappings.outerjoin(cell_mappings, instance_mappings.c.cell_id == cell_mappings.c.id)
 )
@@ -63,15 +67,20 @@ class Registry:
         self._base_url = base_url
         self._lock = threading.Lock()
         self._recent: tuple[list[Cell], float] = ([], 0.0)
+        # Rows as they were, and what they mean.
+        self._by_id: tuple[Sequence[Row], Mapping[int, Cell]] = ((), {})
 
     def cells(self) -> list[Cell]:
         """Return all cells, cell0 and disabled ones included, in the order of their making."""
-        with self.database.reader() as conn:
-            return self._cells(conn)
+        with self.database.snapshot() as ask:
+            return list(self.cells_by_id(ask).values())
 
-    def cells_by_id(self, conn: sa.Connection) -> dict[int, Cell]:
-        """Return all cells by the number that mappings have, read on a connection of the caller's."""
-        return {cell.id: cell for cell in self._cells(conn)}
+    def cells_by_id(self, ask: Read) -> Mapping[int, Cell]:
+        """Return all cells by the number that mappings have, read by the caller's way."""
+        rows, known = ask(_CELLS, {}), self._by_id
+        if rows != known[0]:
+            known = self._by_id = rows, {row[0]: self._cell(*row) for row in rows}
+        return known[1]
 
     def recent_cells(self) -> list[Cell]:
         """Return what ``cells`` returned within the last RECENT seconds, for who asks with every boot."""
@@ -255,8 +264,8 @@ class Registry:
             raise NotMapped(f"Server {server_id} could not be found.")
 
     def _cells(self, conn: sa.Connection, *, lock: bool = False) -> list[Cell]:
-        query = sa.select(cell_mappings.c.id, *_CELL).order_by(cell_mappings.c.id)
-        return [self._cell(*row) for row in conn.execute(query.with_for_update() if lock else query)]
+        query = _ALL_CELLS.with_for_update() if lock else _ALL_CELLS
+        return [self._cell(*row) for row in conn.execute(query)]
 
     def _cell(self, key: int, uuid: str, name: str | None, disabled: bool | None, url: str | None) -> Cell:
         # NULL names and NULL flags are in old rows; a cell is always told by some name.

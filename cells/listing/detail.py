@@ -2,21 +2,18 @@
 """The one statement that reads all that a list shows of many servers of a cell.
 
 A statement for each table costs its round trip in every cell; sub-selects cost an index look-up in the one that is
-under way. A server leaves the database as one JSON array: drivers in pure Python spend more time on the description of
-forty columns and on the fields of each row than the database does on all of it.
+under way. Its columns are a ``Detail``'s fields in their order, so that a row is one as it comes.
 """
 
-import datetime as dt
 import functools
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from cells.listing.values import Brief, Detail
+from cells.prebuilt import Prebuilt
 from cells.schema_cell import (
     block_device_mapping,
     instance_extra,
@@ -28,9 +25,8 @@ from cells.schema_cell import (
     tags,
 )
 
-_FIELDS = {kind: [each.name for each in fields(kind) if each.name != "cell"] for kind in (Detail, Brief)}
-_COLUMNS = [instances.c[name] for name in _FIELDS[Detail] if name in instances.c]
-BRIEF = [instances.c[each.name] for each in fields(Brief) if each.name in instances.c]
+_COLUMNS = [instances.c[name] for name in Detail._fields if name in instances.c]
+BRIEF = [instances.c[name] for name in Brief._fields if name in instances.c]
 # NULL in an old row means False (nova/db/main/api.py:instance_get_all_by_filters_sort).
 NOT_HIDDEN = sa.or_(instances.c.hidden.is_(None), instances.c.hidden.is_(sa.false()))
 NOT_SOFT_DELETED = sa.or_(instances.c.vm_state.is_(None), instances.c.vm_state != sa.literal_column("'soft-delete'"))
@@ -38,53 +34,29 @@ _ZERO: ColumnElement[int] = sa.literal_column("0", sa.Integer)
 LIVE = (instances.c.deleted == _ZERO, NOT_SOFT_DELETED, NOT_HIDDEN)
 
 
-def read(conn: sa.Connection, cell: str, uuids: Sequence[str], *, detail: bool = True,
-         where: Sequence[ColumnElement[bool]] = LIVE) -> dict[str, Detail | Brief]:  # fmt: skip
-    """Return the servers of these ids by id, without those that do not fulfil ``where``.
+def statement(where: Sequence[ColumnElement[bool]] = LIVE, *, detail: bool = True) -> Prebuilt:
+    """Return what reads the servers of ``uuids`` that fulfil ``where``; its rows are for ``entries``.
 
     By default that is what nova lists: no deleted ones, no soft-deleted ones, no hidden twins of a move between cells.
     """
-    if not uuids:
-        return {}
-    dialect = conn.dialect.name
-    statement = _of_live(dialect, detail) if where is LIVE else _statement(dialect, detail).where(*where)
-    rows: Iterable[str] = conn.execute(statement, {"uuids": uuids}).scalars()
+    return Prebuilt(lambda dialect: _select(dialect, detail).where(*where))
+
+
+ALL, ALL_BRIEF = statement(), statement(detail=False)
+
+
+def entries(cell: str, rows: Iterable[tuple[Any, ...]], *, detail: bool = True) -> dict[str, Detail | Brief]:
+    """Return the servers of a cell by id."""
     kind: Any = Detail if detail else Brief
-    return {entry.uuid: entry for entry in (kind(cell, *_values(kind, row)) for row in rows)}
-
-
-def _values(kind: Any, row: str) -> list[Any]:
-    values: list[Any] = json.loads(row)
-    for place, convert in _CONVERTED[kind]:
-        if values[place] is not None:
-            values[place] = convert(values[place])
-    return values
-
-
-def _converted(kind: Any) -> list[tuple[int, Callable[[Any], Any]]]:
-    """Return which values JSON has no type of, and how each is made of what it has instead."""
-    columns = {**instances.c, "fault_created_at": instance_faults.c.created_at}
-    made: dict[type, Callable[[Any], Any]] = {sa.DateTime: dt.datetime.fromisoformat, sa.Boolean: bool}
-    types = [(place, type(columns[name].type)) for place, name in enumerate(_FIELDS[kind]) if name in columns]
-    return [(place, made[each]) for place, each in types if each in made]
-
-
-_CONVERTED = {kind: _converted(kind) for kind in _FIELDS}
+    make, place = kind._make, kind._fields.index("uuid")
+    found = (make((cell, *row)) for row in rows)
+    return {entry[place]: entry for entry in found}
 
 
 @functools.cache
-def _of_live(dialect: str, detail: bool) -> sa.Select[Any]:
-    # To put a statement together takes as long as to run it for one server.
-    return _statement(dialect, detail).where(*LIVE)
-
-
-@functools.cache
-def _statement(dialect: str, detail: bool) -> sa.Select[Any]:
+def _select(dialect: str, detail: bool) -> sa.Select[Any]:
     columns = [*_COLUMNS, *_satellites(dialect)] if detail else BRIEF
-    query = sa.select(sa.func.json_array(*columns)).where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
-    if detail:
-        query = query.select_from(instances.outerjoin(instance_faults, instance_faults.c.id == _latest_fault()))
-    return query
+    return sa.select(*columns).where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
 
 
 def _satellites(dialect: str) -> list[ColumnElement[Any]]:
@@ -97,23 +69,16 @@ def _satellites(dialect: str) -> list[ColumnElement[Any]]:
     metadata = _of(instance_metadata, pairs(instance_metadata.c.key, instance_metadata.c.value),
                    instance_metadata.c.deleted == _ZERO, instance_metadata.c.key.is_not(None))  # fmt: skip
     of_tags = sa.select(strings(tags.c.tag)).where(tags.c.resource_id == instances.c.uuid).scalar_subquery()
-    jsons = [
+    return [
         sa.func.coalesce(_newest(instance_extra, instance_extra.c.flavor), _flavor_of_columns()),
         _newest(instance_extra, instance_extra.c.trusted_certs),
         sa.func.coalesce(_newest(instance_info_caches, instance_info_caches.c.network_info), _sql("[]")),
         sa.func.coalesce(metadata, _sql("{}")),
         sa.func.coalesce(of_tags, _sql("[]")),
         _volumes(sqlite),
-    ]
-    return [
-        # As text: most of it is only passed on, and never parsed.
-        *(_text(each, _sql("")) for each in jsons),
         sa.case((instances.c.locked, _newest(instance_system_metadata, instance_system_metadata.c.value,
                                              instance_system_metadata.c.key == _sql("locked_reason")))),
-        instance_faults.c.code,
-        instance_faults.c.message,
-        instance_faults.c.details,
-        instance_faults.c.created_at,
+        _fault(),
     ]  # fmt: skip
 
 
@@ -124,15 +89,15 @@ def _of(table: Any, what: ColumnElement[Any], *conditions: ColumnElement[bool]) 
 def _newest(table: sa.Table, column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
     # Whether it is deleted does not count: with its server the row is deleted too, and still tells what it was.
     query = sa.select(column).where(table.c.instance_uuid == instances.c.uuid, *conditions)
-    return query.order_by(table.c.id.desc()).limit(1).scalar_subquery()
+    return query.order_by(table.c.id.desc()).limit(sa.literal_column("1")).scalar_subquery()
 
 
-def _latest_fault() -> ColumnElement[Any]:
+def _fault() -> ColumnElement[Any]:
     # The highest id is the latest (nova/db/main/api.py:instance_fault_get_by_instance_uuids); which servers show one:
     # nova/api/openstack/compute/views/servers.py:_fault_statuses.
-    latest = _of(instance_faults.alias("faults"), sa.literal_column("MAX(faults.id)"),
-                 sa.literal_column("faults.deleted") == _ZERO)  # fmt: skip
-    return sa.case((instances.c.vm_state.in_([_sql("error"), _sql("deleted")]), latest))
+    c = instance_faults.c
+    fault = _newest(instance_faults, sa.func.json_array(c.code, c.message, c.details, c.created_at), c.deleted == _ZERO)
+    return sa.case((instances.c.vm_state.in_([_sql("error"), _sql("deleted")]), fault))
 
 
 def _volumes(sqlite: bool) -> ColumnElement[Any]:

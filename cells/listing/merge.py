@@ -22,10 +22,14 @@ from cells.listing import detail, filters, order
 from cells.listing.query import Query
 from cells.listing.values import Brief, Detail, Entry, Minimal, Page
 from cells.pool import Cells
+from cells.prebuilt import Prebuilt
 from cells.registry import Registry
 from cells.schema_api import flavors, instance_mappings
 from cells.schema_cell import instances
 from cells.types import Cell, Down, Up
+
+_CELLS_OF = Prebuilt(lambda _: sa.select(instance_mappings.c.cell_id)
+                     .where(instance_mappings.c.project_id == sa.bindparam("project")).distinct())  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +94,13 @@ def _rows(cell: Cell, database: Database, query: Query, where: Sequence[filters.
 def _in_full(cells: Cells, rows: Sequence[_Row], where: Sequence[filters.Condition],
              downs: dict[str, Down]) -> list[Entry]:  # fmt: skip
     """Return the rows with their details; a cell that went down since is noted and leaves ``Minimal`` entries."""
+    statement = detail.statement(where)
     asked: dict[str, tuple[Cell, list[str]]] = {}
     for row in rows:
         asked.setdefault(row.cell.uuid, (row.cell, []))[1].append(row.brief.uuid)
 
     def read(cell: Cell, database: Database) -> dict[str, Detail | Brief]:
-        with database.reader() as conn:
-            return detail.read(conn, cell.name, asked[cell.uuid][1], where=where)
+        return detail.entries(cell.name, database.rows(statement, {"uuids": asked[cell.uuid][1]}))
 
     answers = cells.gather([cell for cell, _ in asked.values()], read)
     entries: list[Entry] = []
@@ -111,12 +115,11 @@ def _in_full(cells: Cells, rows: Sequence[_Row], where: Sequence[filters.Conditi
 
 
 def _cells_to_ask(registry: Registry, project_id: str | None) -> list[Cell]:
-    with registry.database.reader() as conn:
-        cells = registry.cells_by_id(conn)
+    with registry.database.snapshot() as ask:
+        cells = registry.cells_by_id(ask)
         if project_id is None:
             return list(cells.values())
-        theirs = sa.select(instance_mappings.c.cell_id).where(instance_mappings.c.project_id == project_id).distinct()
-        return [cells[key] for key in conn.execute(theirs).scalars() if key is not None]
+        return [cells[key] for (key,) in ask(_CELLS_OF, {"project": project_id}) if key is not None]
 
 
 def _with_flavor(registry: Registry, query: Query) -> Query:

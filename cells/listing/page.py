@@ -6,12 +6,11 @@ cell on the page is asked once, all at the same time. That order is the same whe
 neither skip nor repeat a server while cells go down and come back. Other orders and filters are in ``merge``.
 """
 
-from collections.abc import Container, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
-from cells.database import Database
 from cells.errors import NotMapped
 from cells.listing import detail, merge, window
 from cells.listing.graves import Graves
@@ -19,24 +18,18 @@ from cells.listing.minimal import of_mapping, with_build_requests
 from cells.listing.query import Query
 from cells.listing.values import Brief, Detail, Entry, Page, Unplaced
 from cells.pool import Cells
+from cells.prebuilt import Prebuilt
 from cells.registry import Registry
 from cells.schema_api import instance_mappings
 from cells.schema_cell import instances
 from cells.types import Cell, Down, Up
+from cells.wire import Row
 
-
-@dataclass
-class _Asked:
-    """What is to be asked of one cell: servers by mapping id, apart those that a delete was accepted for."""
-
-    cell: Cell
-    plain: dict[int, str] = field(default_factory=dict)
-    queued: dict[int, str] = field(default_factory=dict)
-
-    def answer(self, database: Database, graves: Graves, with_detail: bool) -> dict[str, Detail | Brief]:
-        with database.reader() as conn:
-            alive = _alive(conn, self.queued, graves) if self.queued else ()
-            return detail.read(conn, self.cell.name, [*self.plain.values(), *alive], detail=with_detail)
+_MARKER = Prebuilt(lambda _: sa.select(instance_mappings.c.id, instance_mappings.c.project_id)
+                   .where(instance_mappings.c.instance_uuid == sa.bindparam("marker")))  # fmt: skip
+_DELETED = Prebuilt(lambda _: sa.select(instances.c.uuid, instances.c.deleted)
+                    .where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True))))  # fmt: skip
+_Found: TypeAlias = dict[str, Detail | Brief]
 
 
 class Listing:
@@ -73,14 +66,10 @@ class Listing:
             yield from page.servers
 
     def _marker(self, query: Query) -> int:
-        mappings = instance_mappings.c
-        at = sa.select(mappings.id).where(mappings.instance_uuid == query.marker)
-        if query.project_id is not None:
-            at = at.where(mappings.project_id == query.project_id)
-        with self.registry.database.reader() as conn:
-            key: int | None = conn.execute(at).scalar()
-        if key is None:
+        rows = self.registry.database.rows(_MARKER, {"marker": query.marker})
+        if not rows or query.project_id not in (None, rows[0][1]):
             raise NotMapped(f"Marker {query.marker} could not be found.")
+        key: int = rows[0][0]
         return key
 
     def _page(self, query: Query, building: Container[str], below: int | None) -> tuple[Page, int]:
@@ -116,20 +105,40 @@ class Listing:
             if entry is not None:
                 yield row.id, entry
 
-    def _ask(self, query: Query, stretch: window.Window,
-             downs: dict[int, Down]) -> dict[int, dict[str, Detail | Brief]]:  # fmt: skip
-        asked: dict[str, _Asked] = {}
+    def _ask(self, query: Query, stretch: window.Window, downs: dict[int, Down]) -> dict[int, _Found]:
+        """Return what the cells of a stretch tell of its servers, by the number of the cell and by server id."""
+        asked: dict[int, list[window.Row]] = {}
         for row in stretch.rows:
             if row.cell_id is not None and row.cell_id not in downs:
-                cell = stretch.cells[row.cell_id]
-                of_cell = asked.get(cell.uuid) or asked.setdefault(cell.uuid, _Asked(cell))
-                (of_cell.queued if row.queued_for_delete else of_cell.plain)[row.id] = row.instance_uuid
-        answers = self.cells.gather(
-            [one.cell for one in asked.values()],
-            lambda cell, database: asked[cell.uuid].answer(database, self._graves, query.detail),
+                asked.setdefault(row.cell_id, []).append(row)
+        statement = detail.ALL if query.detail else detail.ALL_BRIEF
+        rows = self._rows(statement, stretch.cells, {
+            key: [row.instance_uuid for row in theirs] for key, theirs in asked.items()
+        }, downs)  # fmt: skip
+        found = {key: detail.entries(stretch.cells[key].name, theirs, detail=query.detail)
+                 for key, theirs in rows.items()}  # fmt: skip
+        self._bury(stretch.cells, {
+            key: {row.instance_uuid: row.id for row in asked[key]
+                  if row.queued_for_delete and row.instance_uuid not in theirs}
+            for key, theirs in found.items()
+        }, downs)  # fmt: skip
+        return found
+
+    def _rows(self, statement: Prebuilt, cells: Mapping[int, Cell], uuids: Mapping[int, Collection[str]],
+              downs: dict[int, Down]) -> dict[int, Sequence[Row]]:  # fmt: skip
+        """Ask cells for servers by their ids; who gives no answer is added to ``downs``."""
+        answers = self.cells.ask(
+            statement, [(cells[key], {"uuids": list(some)}) for key, some in uuids.items() if some]
         )
         downs.update({answer.cell.id: answer for answer in answers.values() if isinstance(answer, Down)})
         return {answer.cell.id: answer.value for answer in answers.values() if isinstance(answer, Up)}
+
+    def _bury(self, cells: Mapping[int, Cell], unseen: Mapping[int, Mapping[str, int]], downs: dict[int, Down]) -> None:
+        """Remember which of the servers that a delete was accepted for, and that no list shows, are done with."""
+        for key, rows in self._rows(_DELETED, cells, unseen, downs).items():
+            deleted: dict[str, int] = dict(rows)
+            self._graves.add((place for uuid, place in unseen[key].items() if deleted.get(uuid)),
+                             (place for uuid, place in unseen[key].items() if uuid not in deleted))  # fmt: skip
 
     def _unplaced(self, stretch: window.Window) -> dict[str, Unplaced]:
         without = [stretch.mapping(row) for row in stretch.rows if row.cell_id is None]
@@ -139,20 +148,3 @@ class Listing:
 def list_servers(registry: Registry, cells: Cells, query: Query) -> Page:
     """Return one page; who lists more than once keeps a ``Listing``, whose ``page`` this is."""
     return Listing(registry, cells).page(query)
-
-
-def _alive(conn: sa.Connection, queued: dict[int, str], graves: Graves) -> set[str]:
-    """Return which servers that a delete was accepted for are still there, and bury the others."""
-    # The index on (uuid, deleted) has the whole answer, and those that are deleted come back as one number.
-    asked = instances.c.uuid.in_(list(queued.values()))
-    alive_id = sa.case((instances.c.deleted == 0, instances.c.uuid)).label("alive")
-    counted = conn.execute(sa.select(alive_id, sa.func.count()).where(asked).group_by("alive")).all()
-    alive = {row[0] for row in counted} - {None}
-    gone = {key: uuid for key, uuid in queued.items() if uuid not in alive}
-    if sum(row[1] for row in counted) == len(queued):
-        graves.add(gone)
-    else:
-        there = set(conn.execute(sa.select(instances.c.uuid).where(asked)).scalars())
-        graves.add((key for key, uuid in gone.items() if uuid in there),
-                   (key for key, uuid in gone.items() if uuid not in there))  # fmt: skip
-    return alive

@@ -5,21 +5,21 @@ import datetime as dt
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 from cells.encode import load_instance_flavor
 from cells.types import Down, Fault, Flavor, ServerMapping
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
+class Detail(NamedTuple):
     """A server as its cell tells it; field names are nova's columns, times naive UTC, ``id`` the cell's own counter.
 
     What ends in ``_json`` is JSON text, ready to be sent: an object of metadata, a list of tags, a list of volumes as
     nova's view has them (``id``, ``delete_on_termination``), nova's own text of the network and of the flavor
     (``instance_extra.flavor``). The properties of the same names parse it; of equal flavor texts only the first is
-    parsed. Fault columns are only filled where nova shows a fault: in ERROR and DELETED.
+    parsed. ``fault_json`` (code, message, details, time) is only filled where nova shows a fault: in ERROR and DELETED.
+    A tuple, because a row of the database becomes one as it is.
     """
 
     cell: str
@@ -62,10 +62,7 @@ class Detail:
     tags_json: str
     volumes_json: str
     locked_reason: str | None
-    fault_code: int | None
-    fault_message: str | None
-    fault_details: str | None = field(repr=False)
-    fault_created_at: dt.datetime | None
+    fault_json: str | None
 
     @property
     def flavor(self) -> Flavor:
@@ -93,13 +90,18 @@ class Detail:
     @property
     def fault(self) -> Fault | None:
         """The latest fault, None unless the server is in ERROR or deleted."""
-        if self.fault_code is None:
+        if self.fault_json is None:
             return None
-        return Fault(self.fault_code, self.fault_message or "", self.fault_details or "", self.fault_created_at)
+        code, message, details, created_at = json.loads(self.fault_json)
+        at = None if created_at is None else dt.datetime.fromisoformat(created_at)
+        return Fault(code, message or "", details or "", at)
+
+    def __repr__(self) -> str:
+        # Rows hold user data; what is printed goes into logs.
+        return f"Detail({self.cell!r}, {self.uuid!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Brief:
+class Brief(NamedTuple):
     """As much of a server as a list without details shows."""
 
     cell: str

@@ -6,26 +6,65 @@ the project holds it too; so a stretch costs what is in it. There is no index on
 are never altered: mappings with it are passed over in the database and come here as numbers.
 """
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from cells.listing.graves import Graves
+from cells.prebuilt import Prebuilt, Values
 from cells.registry import Registry
 from cells.schema_api import instance_mappings
 from cells.types import Cell, ServerMapping
+from cells.wire import Read
 
 _C = instance_mappings.c
-_MAPPINGS = sa.select(_C.id, _C.instance_uuid, _C.project_id, _C.user_id, _C.cell_id, _C.queued_for_delete,
-                      _C.created_at).order_by(_C.id.desc())  # fmt: skip
-# Of a server queued for delete its cell tells all that is shown, or nothing is.
-_QUEUED = sa.select(_C.id, _C.instance_uuid, _C.cell_id, _C.queued_for_delete)
 # NULL is a row that nova has not migrated: it is shown (nova/objects/instance_mapping.py).
 _NOT_QUEUED = sa.or_(_C.queued_for_delete.is_(None), _C.queued_for_delete.is_(sa.false()))
 # Up to as many are read by their ids; of more, all queued ones of the stretch are read and the known left out.
 _FEW = 200
+
+
+class Row(NamedTuple):
+    """A mapping, a row of ``instance_mappings``."""
+
+    id: int
+    instance_uuid: str
+    project_id: str
+    user_id: str | None
+    cell_id: int | None
+    queued_for_delete: bool | None
+    created_at: dt.datetime
+
+
+_MAPPINGS = sa.select(*(_C[name] for name in Row._fields))
+_BELOW = _C.id < sa.bindparam("below")
+_QUEUED = (_C.id < sa.bindparam("below"), _C.id > sa.bindparam("lowest"), _C.queued_for_delete.is_(sa.true()),
+           # Without a cell there is no row that could be alive: the delete of a server not yet placed is done.
+           _C.cell_id.is_not(None))  # fmt: skip
+
+
+def _both(build: Callable[..., sa.Select[Any]]) -> dict[bool, Prebuilt]:
+    """Return a statement by whether it is for one project only."""
+    ours = _C.project_id == sa.bindparam("project")
+    return {True: Prebuilt(lambda _: build(ours)), False: Prebuilt(lambda _: build())}
+
+
+def _ids(*ours: Any) -> sa.Select[Any]:
+    some = sa.select(_C.id).where(*ours, *_QUEUED).order_by(_C.id.desc()).limit(sa.bindparam("most")).subquery()
+    # One text and not a row for each: nearly all of them are known and only counted out.
+    return sa.select(sa.func.group_concat(some.c.id), sa.func.count(), sa.func.min(some.c.id))
+
+
+_NEEDED = _both(lambda *ours: _MAPPINGS.where(*ours, _BELOW, _NOT_QUEUED).order_by(_C.id.desc())
+                .limit(sa.bindparam("need")))  # fmt: skip
+_QUEUED_IDS = _both(_ids)
+_ALL_QUEUED = _both(lambda *ours: _MAPPINGS.where(*ours, *_QUEUED))
+_SOME_QUEUED = Prebuilt(lambda _: _MAPPINGS.where(_C.id.in_(sa.bindparam("ids", expanding=True))))
+# More than any id: a BIGINT of nova's.
+_TOP = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -35,11 +74,11 @@ class Window:
     Of those queued for delete it has the ones that may still be shown: with a cell, and not known to be deleted.
     """
 
-    rows: Sequence[Any]
+    rows: Sequence[Row]
     cells: Mapping[int, Cell]
     end: int
 
-    def mapping(self, row: Any) -> ServerMapping:
+    def mapping(self, row: Row) -> ServerMapping:
         """Return a row as a value; most rows of a page are never needed as one."""
         cell = None if row.cell_id is None else self.cells[row.cell_id]
         return ServerMapping(row.instance_uuid, row.project_id, row.user_id, cell, row.queued_for_delete,
@@ -53,32 +92,25 @@ def read(registry: Registry, graves: Graves, project_id: str | None, below: int 
     It has fewer when there are no more, or when more than ``most_queued`` others lie between: its memory has a bound.
     Raises CellDown.
     """
-    within = [] if project_id is None else [_C.project_id == project_id]
-    if below is not None:
-        within.append(_C.id < below)
-    with registry.database.reader() as conn:
-        cells = registry.cells_by_id(conn)
-        rows: list[Any] = [*conn.execute(_MAPPINGS.where(*within, _NOT_QUEUED).limit(need)).all()]
+    of_one = project_id is not None
+    within: Values = {"below": _TOP if below is None else below, **({"project": project_id} if of_one else {})}
+    with registry.database.snapshot() as ask:
+        cells = registry.cells_by_id(ask)
+        rows = list(map(Row._make, ask(_NEEDED[of_one], {**within, "need": need})))
         lowest = rows[-1].id if len(rows) == need else 0
-        # Without a cell there is no row that could be alive: the delete of a server not yet placed is done.
-        queued = [*within, _C.id > lowest, _C.queued_for_delete.is_(sa.true()), _C.cell_id.is_not(None)]
-        suspects, end = _suspects(conn, graves, queued, lowest, most_queued)
+        within = {**within, "lowest": lowest}
+        text, count, last = ask(_QUEUED_IDS[of_one], {**within, "most": most_queued})[0]
+        suspects = graves.without(map(int, text.split(","))) if count else set()
+        end = last if count == most_queued else lowest
         if suspects:
-            # Thousands of parameters cost more than as many rows.
-            some = [_C.id.in_(suspects)] if len(suspects) < _FEW else [*queued, _C.id >= end]
-            rows += [row for row in conn.execute(_QUEUED.where(*some)) if row.id in suspects]
-        if suspects or end > lowest:
-            rows = sorted((row for row in rows if row.id >= end), key=lambda row: row.id, reverse=True)
+            rows += _queued(ask, suspects, of_one, within)
+    if suspects or end > lowest:
+        rows = sorted((row for row in rows if row.id >= end), reverse=True)
     return Window(rows, cells, end)
 
 
-def _suspects(conn: sa.Connection, graves: Graves, queued: list[sa.ColumnElement[bool]],
-              end: int, most: int) -> tuple[set[int], int]:  # fmt: skip
-    """Return which queued mappings may be alive, and ``end``, raised if there were too many to look at all."""
-    some = sa.select(_C.id).where(*queued).order_by(_C.id.desc()).limit(most).subquery()
-    # One text and not a row for each: nearly all of them are known and only counted out.
-    ids = sa.select(sa.func.group_concat(some.c.id), sa.func.count(), sa.func.min(some.c.id))
-    text, count, lowest = conn.execute(ids).one()
-    if not count:
-        return set(), end
-    return graves.without(map(int, text.split(","))), lowest if count == most else end
+def _queued(ask: Read, suspects: set[int], of_one: bool, within: Values) -> list[Row]:
+    if len(suspects) < _FEW:
+        return list(map(Row._make, ask(_SOME_QUEUED, {"ids": list(suspects)})))
+    # Thousands of parameters cost more than as many rows.
+    return [row for row in map(Row._make, ask(_ALL_QUEUED[of_one], within)) if row.id in suspects]

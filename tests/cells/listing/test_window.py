@@ -2,9 +2,11 @@
 """Stretches of mappings, and what of very many deletes is in them."""
 
 import pytest
+import sqlalchemy as sa
 
 from cells.listing import window
 from cells.listing.graves import Graves
+from cells.schema_api import instance_mappings
 from tests.cells.listing.world import Made
 
 
@@ -48,7 +50,9 @@ def test_of_more_deletes_than_are_asked_for_one_by_one_those_known_are_left_out(
     (everything,) = stretches(world, graves, need=1000)
     assert everything == [one.id for one in reversed(made)]
     with world.registry.database.reader() as conn:
-        ids = [row.id for row in conn.execute(window._MAPPINGS) if row.queued_for_delete]
+        mappings = instance_mappings.c
+        queued = sa.select(mappings.id).where(mappings.queued_for_delete).order_by(mappings.id.desc())
+        ids = list(conn.execute(queued).scalars())
     graves.add(ids[:30])
     (some,) = stretches(world, graves, need=1000)
     assert some == [one.id for one in reversed(made[:-30])]
