@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server's addresses, as whoever plugged it wrote them into nova's table (``instance_info_caches``)."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
+
+import orjson
 
 from bfv.api.call import Json
 
@@ -18,7 +19,7 @@ def of(network_info: str, *, extended: bool = False) -> dict[str, list[Json]]:
     if network_info == NONE:
         return {}
     found: dict[str, tuple[list[Json], list[Json]]] = {}
-    for port in json.loads(network_info) or ():
+    for port in orjson.loads(network_info) or ():
         network = port.get("network") or {}
         fixed, floating = found.setdefault(network.get("label") or "", ([], []))
         for ip in _fixed(network):
