@@ -46,6 +46,7 @@ from bfv.job import Job
 from bfv.journal import DONE, Intent
 from bfv.limits import Limits
 from bfv.migrate.run import CONVERTED
+from bfv.migrate.verbs import Migrations
 from bfv.parts import Parts, assemble
 from bfv.turns import Turns
 from bfv.types import BootRequest, Caller, Decision, Deleted, ServerEvent, ServerInfo, VolumeRequest
@@ -85,6 +86,7 @@ class Cloud:
         # What is written about a server, and nothing outside.
         self.edits = Edits(parts, self._find.placed, self._turns.run_now)
         self.images = Images(parts, self.engine, self._caller)
+        self.migrations = Migrations(parts, self.engine)
 
     def __enter__(self) -> "Cloud":
         return self
