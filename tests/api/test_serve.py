@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`bfv serve` as a process: it ends requests in flight, and the next one goes on with what the last one left."""
 
+import contextlib
+import datetime as dt
+import ipaddress
 import os
 import re
 import signal
@@ -10,6 +13,11 @@ import threading
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from keystoneauth1.session import Session
 
 from bfv import config
 from bfv.api.service import Service
@@ -37,7 +45,7 @@ class Process:
             command, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment, cwd=world.home
         )
         line = self.process.stdout.readline()
-        found = re.search(r"http://\S+", line)
+        found = re.search(r"https?://\S+", line)
         assert found, (line, log.read_text())
         self.door = Door(world, found[0])
 
@@ -105,3 +113,37 @@ def test_a_stop_lets_a_request_in_flight_end_and_takes_no_other(own_world, site,
         door("GET", "/flavors")
     cloud.close(10)
     requests.delete(f"{site.control_url}/faults", timeout=10)
+
+
+def certificate(home):
+    """Write a certificate for loopback, signed by itself, and its key; return their files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bfv")])
+    now = dt.datetime.now(dt.UTC)
+    valid = now - dt.timedelta(days=1), now + dt.timedelta(days=1)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), *valid)
+    loopback = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = made.add_extension(loopback, False).add_extension(x509.BasicConstraints(True, None), True)
+    files = home / "certificate.pem", home / "key.pem"
+    files[0].write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                           serialization.NoEncryption()))  # fmt: skip
+    return files
+
+
+def test_with_a_certificate_it_speaks_tls_alone(own_world, serve, site):
+    public, private = certificate(own_world.home)
+    text = own_world.config.read_text()
+    own_world.config.write_text(f"{text}[api]\ncertificate = {public}\nprivate_key = {private}\n")
+    door = serve().door
+    assert door.url.startswith("https://")
+    session = Session(auth=site.auth("demo"), verify=str(public))
+    listed = session.get(f"{door.url}/flavors", headers={"OpenStack-API-Version": "compute 2.96"}).json()["flavors"]
+    assert {each["links"][0]["href"].split("/v2.1")[0] for each in listed} == {door.url.removesuffix("/v2.1")}
+    with pytest.raises(requests.exceptions.SSLError):
+        door("GET", "/flavors")
+    # It says so, or has hung up before that was read.
+    with contextlib.suppress(requests.ConnectionError):
+        assert requests.get(door.url.replace("https:", "http:"), timeout=10).status_code == 400
+    own_world.config.write_text(f"{text}[api]\ncertificate = {private}\n")
+    assert "certificate" in own_world.run("serve", "--port", "0", expect=1)
