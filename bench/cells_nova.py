@@ -69,8 +69,8 @@ class Ours:
         began = time.perf_counter()
         places = usage.cells_of(self.registry.database, project)
         cells = [cell for cell in self.registry.cells() if cell.id in places]
-        answers = self.cells.gather(cells, lambda _, database: usage.in_cell(database, project))
-        total = usage.total(usage.merged(answer.value for answer in answers.values()).values())
+        answers = usage.in_cells(self.cells, cells, project)
+        total = usage.total(usage.merged(answer.value for answer in answers).values())
         return time.perf_counter() - began, total
 
     def close(self) -> None:

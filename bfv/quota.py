@@ -141,26 +141,20 @@ def count(parts: Parts, conn: sa.Connection, project_id: str, pending: Collectio
     API database.
     """
     claimed_ids = [each.server_id for each in pending]
-    stored = limits.stored(parts.api, project_id)
     places = usage.cells_of(parts.api, project_id)
-    asked = [cell for cell in parts.registry.recent_cells() if cell.id in places or cell.is_cell0]
-    answers = parts.pool.gather(asked, lambda cell, database: (
-        usage.in_cell(database, project_id, claimed_ids) if cell.id in places else {},
-        limits.legacy(database, project_id) if cell.is_cell0 else Stored(),
-    ))  # fmt: skip
+    asked = [cell for cell in parts.registry.recent_cells() if cell.id in places]
     in_cells: list[usage.ByUser] = []
     by_request: list[usage.ByUser] = []
     down: list[str] = []
-    for answer in answers.values():
+    for answer in usage.in_cells(parts.pool, asked, project_id, claimed_ids):
         if isinstance(answer, Down):
             deleting = _not_deleted_yet(conn, project_id)
             missing = usage.asked_for(parts.api, project_id, answer.cell.id, claimed_ids, deleting)
             by_request.append(missing)
             down += [answer.cell.name] if missing else []
         else:
-            in_cells.append(answer.value[0])
-            stored = stored.beneath(answer.value[1])
-    return Counted(stored, usage.merged(in_cells), usage.merged(by_request), tuple(down))
+            in_cells.append(answer.value)
+    return Counted(stored(parts, project_id), usage.merged(in_cells), usage.merged(by_request), tuple(down))
 
 
 def stored(parts: Parts, project_id: str) -> Stored:

@@ -6,15 +6,19 @@ cell0 included. Nova counts a cell that is down as nothing; here the caller is t
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from cells import encode
 from cells.database import Database
+from cells.pool import Cells
+from cells.prebuilt import Prebuilt, Values
 from cells.schema_api import instance_mappings, request_specs
 from cells.schema_cell import instances
+from cells.types import Cell, Down, Up
+from cells.wire import Row
 
 _LIVE = sa.or_(instance_mappings.c.queued_for_delete.is_(None), instance_mappings.c.queued_for_delete.is_(sa.false()))
 # vm_states.SOFT_DELETED
@@ -24,10 +28,7 @@ _COUNTED = sa.and_(
     sa.or_(instances.c.vm_state.is_(None), instances.c.vm_state != _SOFT_DELETED),
     sa.or_(instances.c.hidden.is_(None), instances.c.hidden.is_(sa.false())),
 )
-
-
-# To put a statement together takes longer than a cell takes to answer it.
-_IN_CELL = (
+_BY_USER = (
     sa.select(
         instances.c.user_id,
         sa.func.count(),
@@ -37,10 +38,14 @@ _IN_CELL = (
     .where(instances.c.project_id == sa.bindparam("project_id"), _COUNTED)
     .group_by(instances.c.user_id)
 )
-_CELLS_OF = (
-    sa.select(instance_mappings.c.cell_id, sa.func.max(sa.case((_LIVE, 1), else_=0)))
-    .where(instance_mappings.c.project_id == sa.bindparam("project_id"), instance_mappings.c.cell_id.is_not(None))
-    .group_by(instance_mappings.c.cell_id)
+_ALL = Prebuilt(lambda _: _BY_USER)
+_OTHERS = Prebuilt(lambda _: _BY_USER.where(instances.c.uuid.not_in(sa.bindparam("without", expanding=True))))
+_CELLS_OF = Prebuilt(
+    lambda _: (
+        sa.select(instance_mappings.c.cell_id, sa.func.max(sa.case((_LIVE, 1), else_=0)))
+        .where(instance_mappings.c.project_id == sa.bindparam("project_id"), instance_mappings.c.cell_id.is_not(None))
+        .group_by(instance_mappings.c.cell_id)
+    )
 )
 
 
@@ -75,10 +80,15 @@ def merged(parts: Iterable[ByUser]) -> dict[str, Usage]:
 
 def in_cell(cell: Database, project_id: str, without: Collection[str] = ()) -> dict[str, Usage]:
     """Return what each user of a project has in one cell, but for these servers; one statement. Raises CellDown."""
-    query = _IN_CELL.where(instances.c.uuid.not_in(without)) if without else _IN_CELL
-    with cell.reader() as conn:
-        rows = conn.execute(query, {"project_id": project_id})
-        return {user or "": Usage(number, int(cores), int(ram)) for user, number, cores, ram in rows}
+    return _by_user(cell.rows(*_question(project_id, without)))
+
+
+def in_cells(pool: Cells, cells: Iterable[Cell], project_id: str,
+             without: Collection[str] = ()) -> Iterator[Up[ByUser] | Down]:  # fmt: skip
+    """Yield what ``in_cell`` returns for each of the cells, all asked at once, or why there is none."""
+    statement, values = _question(project_id, without)
+    for answer in pool.ask(statement, [(cell, values) for cell in cells]).values():
+        yield Up(answer.cell, _by_user(answer.value)) if isinstance(answer, Up) else answer
 
 
 def asked_for(api: Database, project_id: str, cell_id: int, without: Collection[str] = (),
@@ -108,8 +118,7 @@ def cells_of(api: Database, project_id: str) -> dict[int, bool]:
     ``nova/objects/cell_mapping.py:CellMappingList.get_by_project_id`` takes all of them: a server whose delete failed
     is there, too. Raises CellDown.
     """
-    with api.reader() as conn:
-        return {cell: bool(any_live) for cell, any_live in conn.execute(_CELLS_OF, {"project_id": project_id})}
+    return {cell: bool(any_live) for cell, any_live in api.rows(_CELLS_OF, {"project_id": project_id})}
 
 
 def servers_in(cell: Database, project_id: str) -> set[str]:
@@ -126,6 +135,15 @@ def mapped(api: Database, project_id: str) -> dict[str, tuple[int | None, bool]]
     with api.reader() as conn:
         rows = conn.execute(query.where(maps.c.project_id == project_id))
         return {uuid: (cell, bool(deleted)) for uuid, cell, deleted in rows}
+
+
+def _question(project_id: str, without: Collection[str]) -> tuple[Prebuilt, Values]:
+    values = {"project_id": project_id}
+    return (_OTHERS, {**values, "without": list(without)}) if without else (_ALL, values)
+
+
+def _by_user(rows: Iterable[Row]) -> dict[str, Usage]:
+    return {user or "": Usage(number, int(cores), int(ram)) for user, number, cores, ram in rows}
 
 
 def _asked(user_id: str | None, text: str | None) -> dict[str, Usage]:

@@ -64,6 +64,11 @@ class Proxy(_Port):
         self._upstream, self._flows = (host, port), threading.Event()
         self._flows.set()
         self.delay = 0.0
+        self._until_frozen = None
+
+    def freeze_after(self, count):
+        """Freeze in the middle of what the server says next, after so many bytes."""
+        self._until_frozen = count
 
     def freeze(self):
         """Keep all connections open, take new ones, and pass nothing on."""
@@ -89,6 +94,10 @@ class Proxy(_Port):
             while data := source.recv(1 << 16):
                 if self.delay and source.getpeername()[1] == self._upstream[1]:
                     time.sleep(self.delay)
+                if self._until_frozen is not None and source.getpeername()[1] == self._upstream[1]:
+                    target.sendall(data[: self._until_frozen])
+                    data, self._until_frozen = data[self._until_frozen :], None
+                    self.freeze()
                 self._flows.wait()
                 if self._closing.is_set():
                     break

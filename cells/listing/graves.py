@@ -10,7 +10,7 @@ be asked about each only once. Where there is no row at all, archived or never w
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 
 class Graves:
@@ -33,11 +33,11 @@ class Graves:
             self._seen.update(deleted)
             self._missed.update(missing)
 
-    def without(self, mapping_ids: Iterable[int]) -> set[int]:
+    def without(self, mapping_ids: Set[int]) -> set[int]:
         """Return those of these mappings whose rows may be alive."""
         with self._lock:
             self._age()
-            return set(mapping_ids) - self._seen - self._missed
+            return set(mapping_ids - self._seen - self._missed)
 
     def _age(self) -> None:
         if len(self._seen) > self._most:

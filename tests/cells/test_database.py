@@ -20,7 +20,9 @@ ITEMS = sa.Table("items", METADATA, sa.Column("id", sa.Integer, primary_key=True
                  mysql_charset="utf8mb3")  # fmt: skip
 
 
-@pytest.fixture(params=["sqlite", *(pytest.param(each, marks=pytest.mark.lab) for each in ("mariadb", "postgresql"))])
+@pytest.fixture(
+    params=["sqlite", *(pytest.param(each, marks=pytest.mark.lab) for each in ("mariadb", "pymysql", "postgresql"))]
+)
 def dialect(request) -> str:
     """PostgreSQL too: no home for nova's tables, but one for our own."""
     return request.param

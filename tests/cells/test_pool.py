@@ -10,13 +10,16 @@ import sqlalchemy as sa
 
 from cells import BadCell, BadValue, Busy, Cell, CellDown, Cells, Database, Down, Up, create_cell
 from cells.breaker import Patience
+from cells.prebuilt import Prebuilt
 from cells.schema_cell import instances
+from tests.databases import PYMYSQL
 from tests.tcpports import Proxy, SilentPort
 
 PASSWORD = "s3cret-Pa55"
 TIMEOUT = 0.5
 PATIENCE = Patience(failures=3, slow=0.2, probe_interval=0.05, probe_interval_max=0.1)
 COUNT = sa.select(sa.func.count()).select_from(instances)
+PREBUILT = Prebuilt(lambda _: COUNT)
 
 
 def make_cell(number, url):
@@ -413,11 +416,14 @@ def real():
     return sa.make_url(os.environ["BFV_TEST_MARIADB"])
 
 
+@pytest.fixture(params=["mariadb", "pymysql"])
+def dialect(request):
+    return request.param
+
+
 @pytest.fixture
-def through(database_url, dialect):
+def through(database_url):
     """A cell in MariaDB behind a proxy that freezes."""
-    if dialect == "sqlite":
-        pytest.skip("SQLite has no server to freeze")
     url = sa.make_url(database_url("cell"))
     database = Database("cell1", url.render_as_string(hide_password=False))
     create_cell(database)
@@ -463,7 +469,9 @@ def test_a_server_that_answers_after_three_seconds_is_slow(through, open_cells):
 
 
 @pytest.mark.lab
-def test_a_password_that_was_changed_is_down_and_comes_back_when_it_is_mended(real, open_cells):
+@pytest.mark.parametrize("options", [{}, PYMYSQL])
+@pytest.mark.parametrize("way", ["gather", "ask"])
+def test_a_password_that_was_changed_is_down_and_comes_back_when_it_is_mended(way, options, real, open_cells):
     root = sa.create_engine(f"mysql+pymysql://root@localhost/?unix_socket={os.environ['LAB_MARIADB_SOCKET']}",
                             isolation_level="AUTOCOMMIT")  # fmt: skip
     name = f"bfv_pw_{os.getpid()}"
@@ -476,22 +484,26 @@ def test_a_password_that_was_changed_is_down_and_comes_back_when_it_is_mended(re
     run(f"CREATE USER {name}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
     run(f"GRANT ALL ON {name}.* TO {name}@'127.0.0.1'")
     try:
-        url = real.set(username=name, password=PASSWORD, database=name).render_as_string(hide_password=False)
-        cell, pool = make_cell(1, url), open_cells()
+        url = real.set(username=name, password=PASSWORD, database=name).update_query_dict(options)
+        cell, pool = make_cell(1, url.render_as_string(hide_password=False)), open_cells(cell_timeout=5)
         create_cell(pool.of(cell))
-        assert pool.gather([cell], count)[cell.uuid] == Up(cell, 0)
+
+        def asked():
+            return (pool.ask(PREBUILT, [(cell, {})]) if way == "ask" else pool.gather([cell], count))[cell.uuid]
+
+        assert isinstance(asked(), Up)
 
         run(f"SET PASSWORD FOR {name}@'127.0.0.1' = PASSWORD('other')")
         pool.of(cell).close()
         for _ in range(4):
-            down = pool.gather([cell], count)[cell.uuid]
+            down = asked()
         assert "Access denied" in down.reason
         assert PASSWORD not in f"{down} {pool.states([cell])}"
         assert state(pool, cell).state == "down"
 
         run(f"SET PASSWORD FOR {name}@'127.0.0.1' = PASSWORD('{PASSWORD}')")
         until(lambda: state(pool, cell).state != "down")
-        assert pool.gather([cell], count)[cell.uuid] == Up(cell, 0)
+        assert isinstance(asked(), Up)
     finally:
         run(f"DROP DATABASE {name}")
         run(f"DROP USER {name}@'127.0.0.1'")

@@ -6,8 +6,11 @@ import pytest
 from tests import databases
 from tests.cells.listing.world import World
 
+DIALECTS = ["sqlite", pytest.param("mariadb", marks=pytest.mark.lab),
+            pytest.param("pymysql", marks=[pytest.mark.lab, pytest.mark.full])]  # fmt: skip
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("mariadb", marks=pytest.mark.lab)])
+
+@pytest.fixture(scope="module", params=DIALECTS)
 def shared_world(request, tmp_path_factory):
     with databases.empty(request.param, tmp_path_factory.mktemp("cells")) as make:
         world = World(make)
