@@ -33,6 +33,8 @@ from lab.settings import LAB
 from tests import sites
 
 VERSION = "2.69"
+# Seconds after which a connection is opened anew.
+IDLE = 5.0
 # How often each side is asked: what takes nova milliseconds, seconds, and a boot.
 OFTEN, ROUNDS, BOOTS = 100, 9, 30
 SHOW, LIST_20, LIST_1000, TWO_CELLS, DEAD, CREATE_MS = 10, 100, 50, 40, 1.1, 50.0
@@ -52,13 +54,15 @@ class Client:
 
     def __call__(self, method: str, path: str, body: object = None) -> bytes:
         """Return the body of a good answer."""
-        http_ = getattr(self._local, "http", None)
-        if http_ is None:
-            http_ = self._local.http = http.client.HTTPConnection(self._at.hostname, self._at.port, timeout=300)
+        kept = getattr(self._local, "http", None)
+        if kept is None or time.monotonic() - self._local.used > IDLE:
+            # A server hangs up on who says nothing for long.
+            kept = self._local.http = http.client.HTTPConnection(self._at.hostname, self._at.port, timeout=300)
         headers = self._headers | ({"Content-Type": "application/json"} if body else {})
-        http_.request(method, self._at.path + path, json.dumps(body) if body else None, headers)
-        answer = http_.getresponse()
+        kept.request(method, self._at.path + path, json.dumps(body) if body else None, headers)
+        answer = kept.getresponse()
         told = answer.read()
+        self._local.used = time.monotonic()
         assert answer.status in (200, 202), (answer.status, told[:1000])
         return told
 

@@ -23,13 +23,15 @@ class Migrations:
 
     def plan(self, chosen: Selection) -> list[Plan]:
         """Return how each chosen server would go; touches nothing. Raises NotFound, Refused, MaybeRunning."""
+        self._check(chosen)
         return look.read(self._parts, chosen)
 
     def run(self, chosen: Selection, how: dict[str, Any], who: Caller, *, rehearse: bool = True) -> job.State:
         """Start to convert servers and return the job that does it; ``how`` as ``bfv.migrate.job.request`` has it.
 
-        Raises Refused where nothing may be written.
+        Raises NotFound for a cell that is not there, Refused where nothing may be written.
         """
+        self._check(chosen)
         self._parts.writable.require([chosen.cell] if chosen.cell else list(self._parts.conf.cells))
         intent = self._parts.journal.open(
             job.VERB, str(uuid.uuid4()), project_id=who.project_id, user_id=who.user_id, request_id=who.request_id,
@@ -70,6 +72,10 @@ class Migrations:
         for server_id in ready:
             self.purge(server_id)
         return ready
+
+    def _check(self, chosen: Selection) -> None:
+        if chosen.cell is not None and chosen.cell not in self._parts.conf.cells:
+            raise NotFound(f"Cell {chosen.cell[:255]} could not be found.")
 
     def _turn(self, server_id: str, verb: str, **more: object) -> None:
         intent = wave.begin_turn(self._parts, server_id, verb, **more)

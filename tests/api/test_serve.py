@@ -22,6 +22,7 @@ from keystoneauth1.session import Session
 from bfv import config
 from bfv.api.service import Service
 from bfv.cloud import Cloud
+from bfv.errors import BadConfig
 from tests import sites
 from tests.api.conftest import Door, world_with_hosts
 
@@ -85,7 +86,17 @@ def test_a_killed_boot_is_finished_by_the_next_process_which_logs_requests_and_n
     second.door("GET", "/fla%0avors", headers={"X-User-Id": "evil"}, user=None)
     assert second.door("DELETE", f"/servers/{server_id}").status_code == 204
     second.door.gone(server_id)
+    # A request in flight at SIGTERM is answered.
+    rule = {"kind": "late", "method": "GET", "path": f"/images/{image}", "seconds": 1.0}
+    requests.post(f"{site.control_url}/faults", json=rule, timeout=10).raise_for_status()
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(second.door.boot(image)))
+    thread.start()
+    sites.until(lambda: requests.get(f"{site.control_url}/faults", timeout=10).json()["faults"][0]["hit"])
     assert second.end() == 0
+    thread.join(10)
+    requests.delete(f"{site.control_url}/faults", timeout=10).raise_for_status()
+    assert len(answers) == 1
     text = second.log.read_text()
     assert re.search(rf"{request_id} user \w+ project \w+ GET /v2.1/servers/{server_id} 200 \d+ ms\n", text)
     assert "GET /v2.1/fla\\nvors 401" in text
@@ -146,4 +157,6 @@ def test_with_a_certificate_it_speaks_tls_alone(own_world, serve, site):
     with contextlib.suppress(requests.ConnectionError):
         assert requests.get(door.url.replace("https:", "http:"), timeout=10).status_code == 400
     own_world.config.write_text(f"{text}[api]\ncertificate = {private}\n")
-    assert "certificate" in own_world.run("serve", "--port", "0", expect=1)
+    cloud = Cloud(config.load(own_world.config), None)
+    with contextlib.closing(cloud), pytest.raises(BadConfig, match="certificate"):
+        Service(cloud, "127.0.0.1", 0)

@@ -94,7 +94,6 @@ def test_a_job_goes_on_in_the_next_process_and_begins_no_server_twice(world, ima
     with world.cloud("bfv") as cloud:
         # A worker that has died left it: one server is done, as its history tells, and the limit counts that.
         how = {"name": "w", "limit": 2, "workers": 1, "window": None, "stop_and_start": False, "failure_budget": 3}
-        world.convert(keys[0])
         caller = world.site.caller("admin")
         request = {"selection": {"servers": keys, "project_id": None, "host": None, "cell": None, "tier": "default",
                                  "way": None}, "how": how, "rehearse": False}  # fmt: skip
@@ -126,6 +125,8 @@ def test_a_job_that_cannot_begin_says_why_and_one_is_stopped_between_servers(wor
         for bad in ({}, {"all": True, "cell": "cell1"}, {"all": True, "way": "x"}, {"all": True, "window": "25:00-1"}):
             assert door("POST", MIGRATIONS, {"migration": bad}, user="admin").status_code == 400, bad
         assert door("GET", f"{MIGRATIONS}/jobs/{nowhere}", user="admin").status_code == 404
+        assert door("GET", f"{MIGRATIONS}/plan?cell=nowhere", user="admin").status_code == 404
+        assert door("POST", MIGRATIONS, {"migration": {"cell": "nowhere"}}, user="admin").status_code == 404
 
 
 def closed_now():
