@@ -28,7 +28,7 @@ DOCS := $(BIN)/python docs/generate.py
 LAB_ENV = exports="$$($(LAB) test-env)"; eval "$$exports"; export BFV_TEST_MARIADB="$$LAB_DATABASE_URL"
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv check test demo docs lab lab-down lab-test lab-test-full lab-nova-test bench bench-attach \
+.PHONY: help python venv mysql check test demo docs lab lab-down lab-test lab-test-full lab-nova-test bench bench-attach \
 	bench-lab bench-cells bench-compare bench-migrate bench-cache bench-api fuzz-api clean
 
 help: ## show the targets
@@ -45,6 +45,9 @@ $(VENV)/stamp: setup.cfg pyproject.toml | python
 	$(PIP) install --upgrade pip
 	$(PIP) install --editable '.[test]'
 	@touch $@
+
+mysql: venv
+	$(PIP) install --editable '.[mysql]'
 
 # No cache: ruff sorts imports by which files there are, and its cache does not notice that one has come.
 check: venv ## lint, format, types, generated documents; says only what is wrong
@@ -69,12 +72,12 @@ lab: | python ## bring up two real Ceph clusters, Keystone, Glance and Cinder on
 lab-down: | python ## stop the lab; its data stays
 	$(LAB) down
 
-lab-test: venv lab ## the tests on the real services; long matrices as a sample (BFV_SEED)
+lab-test: lab mysql ## the tests on the real services; long matrices as a sample (BFV_SEED)
 	@echo "BFV_SEED=$(BFV_SEED)"
 	$(LAB) nova-install
 	$(LAB_ENV); $(PYTEST) -m "lab and not full" --numprocesses 0 --timeout 900
 
-lab-test-full: venv lab ## the same with every crash point and every fault
+lab-test-full: lab mysql ## the same with every crash point and every fault
 	@echo "BFV_SEED=$(BFV_SEED)"
 	$(LAB_ENV); $(PYTEST) -m lab --numprocesses 0 --timeout 6000
 
@@ -95,7 +98,7 @@ bench-compare: venv lab ## the same boots through cinder and through the old rbd
 bench-migrate: venv lab ## how long a conversion off nova's rbd pool keeps a server off, beside copies by hand
 	$(BIN)/python -m bench.migrate
 
-bench-cells: venv ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, MILLION=yes for more)
+bench-cells: mysql ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, MILLION=yes for more)
 	$(BIN)/python -m bench.cells_nova --servers $(SERVERS) $(if $(MILLION),--million)
 
 bench-api: venv ## calls over HTTP beside nova's own API on the same databases, and many clients at once

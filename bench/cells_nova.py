@@ -3,7 +3,8 @@
 
 Library against library: nova's ``instance_list.get_instance_objects_sorted`` with what its view of details asks for at
 microversion 2.69 (that view, its JSON and its HTTP come on top), its quota count, in a process of its own that starts
-as its API starts; ours with volumes and faults, which nova's view reads by further queries. Both through PyMySQL.
+as its API starts; ours with volumes and faults, which nova's view reads by further queries. Ours through mysqlclient
+where it is installed, nova's through PyMySQL as it comes, or with ``--nova-driver mysqldb`` through mysqlclient, too.
 
 ``python -m bench.cells_nova``; needs Debian's mariadb-server and ``python3 -m lab nova-install``, no other service.
 """
@@ -28,6 +29,7 @@ from rich.table import Table
 
 from bench import mariadb, report, seed_cells
 from cells import Cells, Database, Registry, usage
+from cells.dbapi import check_url
 from cells.listing import Listing, Query
 from lab import nova as real
 from lab.settings import LAB
@@ -307,6 +309,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--million", action="store_true", help="also 1,000,000 servers in 100 cells, half an hour")
     parser.add_argument("--walk", action=argparse.BooleanOptionalAction, default=True, help="nova's walk takes minutes")
+    parser.add_argument("--nova-driver", choices=["pymysql", "mysqldb"], default="pymysql")
     parser.add_argument("--stream", metavar="URL", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.stream:
@@ -315,11 +318,14 @@ def main() -> None:
     if not shutil.which("mariadb-install-db"):
         sys.exit("mariadb-install-db is not there: apt-get install mariadb-server, or `python3 -m lab install`")
     real.install()
+    if args.nova_driver == "mysqldb":
+        subprocess.run([real.home(real.NEWEST) / "bin" / "pip", "install", "-q", "mysqlclient"], check=True)
+    print("ours through", check_url("api", "mysql://").get_driver_name(), "and nova's through", args.nova_driver)
     home = LAB / "bench"
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 21
     buffer = min(half, max(512, int(MIB_EACH * max(args.servers * 2.5, 1_200_000 * args.million))))
     with mariadb.running(home / "mariadb", buffer) as url:
-        tell(*measure(args, url, home))
+        tell(*measure(args, url.replace("pymysql", args.nova_driver), home))
 
 
 if __name__ == "__main__":

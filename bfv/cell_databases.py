@@ -57,7 +57,7 @@ class CellDatabases(Cells):
         return self.named(CELL0_UUID)
 
 
-def open_database(conf: cfg.ConfigOpts, name: str, url: str) -> Database:
+def open_database(conf: cfg.ConfigOpts, name: str, url: str, wait: float | None = None) -> Database:
     """Return a database with the configured time-outs; nothing is connected yet."""
     return Database(
         name,
@@ -65,4 +65,5 @@ def open_database(conf: cfg.ConfigOpts, name: str, url: str) -> Database:
         connect_timeout=conf.database.connect_timeout,
         statement_timeout=conf.database.statement_timeout,
         pool_size=conf.database.pool_size,
+        wait=wait,
     )

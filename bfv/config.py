@@ -36,7 +36,9 @@ DATABASE_OPTS = [
     cfg.StrOpt("connection", secret=True, help="SQLAlchemy URL of bfv's own database, which holds the journal."),
     cfg.FloatOpt("connect_timeout", default=5.0, min=0.1, help="Seconds that a connect to a database may take."),
     cfg.FloatOpt("statement_timeout", default=30.0, min=0.1, help="Seconds that one statement may take."),
-    cfg.IntOpt("pool_size", default=5, min=1, help="Connections kept for each database and process."),
+    cfg.IntOpt(
+        "pool_size", default=5, min=1, help="Connections kept for each database and process; mysqlclient: twice."
+    ),
     cfg.FloatOpt(
         "cell_timeout",
         default=5.0,

@@ -8,7 +8,6 @@ A cell that is dead or hangs costs its own threads and connections and no other'
 import functools
 import select
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -18,6 +17,7 @@ from cells.lane import Call, Latch
 from cells.link import ALIVE, Link
 from cells.prebuilt import Prebuilt, Values
 from cells.prober import Prober
+from cells.timer import Deadline
 from cells.types import Cell, CellState, Down, Up
 from cells.wire import Flight, Row
 
@@ -58,6 +58,7 @@ class Cells:
         is asked in a thread also when it is the only one: the driver's time-outs are for one statement each and
         longer than ``cell_timeout``, and the way to a waiting thread and back is short beside a statement.
         """
+        seconds = self.cell_timeout
         works: list[_Work[T]] = []
         answers: dict[str, _Outcome[T]] = {}
         for cell in cells:
@@ -65,8 +66,7 @@ class Cells:
             answers[cell.uuid] = link.refusal(cell)
             if answers[cell.uuid] is None:
                 works.append((cell, link, _work(fn, cell, link.database)))
-        deadline = time.monotonic() + self.cell_timeout
-        answers.update(self._ended(self._submit(works), deadline))
+        answers.update(self._ended(self._submit(works), Deadline(seconds)))
         return _settled(answers)
 
     def ask(self, statement: Prebuilt,
@@ -75,6 +75,7 @@ class Cells:
 
         Where a wire is idle (``cells.wire``) the caller's thread alone sends and receives, elsewhere the cell's does.
         """
+        seconds = self.cell_timeout
         flights: dict[int, tuple[Cell, Link, Flight]] = {}
         works: list[_Work[Sequence[Row]]] = []
         answers: dict[str, _Outcome[Sequence[Row]]] = {}
@@ -86,8 +87,7 @@ class Cells:
                     flights[flight.fileno] = cell, link, flight
                 else:
                     works.append((cell, link, functools.partial(link.database.rows, statement, values)))
-        deadline = time.monotonic() + self.cell_timeout
-        calls = self._submit(works)
+        calls, deadline = self._submit(works), Deadline(seconds)
         answers.update(self._landed(flights, deadline))
         answers.update(self._ended(calls, deadline))
         return _settled(answers)
@@ -131,43 +131,47 @@ class Cells:
             link.lane.submit(call)
         return calls
 
-    def _ended(self, calls: Sequence[tuple[Cell, Link, Call[T]]], deadline: float) -> Iterator[_Answer[T]]:
+    def _ended(self, calls: Sequence[tuple[Cell, Link, Call[T]]], deadline: Deadline) -> Iterator[_Answer[T]]:
         """Yield what came of calls by cell uuid, all at the deadline at the latest."""
         if calls:
-            calls[0][2].latch.wait(deadline - time.monotonic())
+            calls[0][2].latch.wait(deadline.left())
         for cell, link, call in calls:
             was = link.lane.leave(call)
             if was == "waiting":
                 yield cell.uuid, link.down(cell, f"all of its {link.lane.size} threads are busy")
             elif was == "running":
-                yield cell.uuid, self._late(cell, link)
+                yield cell.uuid, _late(cell, link, deadline)
             elif call.error is None:
                 yield cell.uuid, Up(cell, call.value)  # type: ignore[arg-type]
             else:
                 yield cell.uuid, _failed(cell, link, call.error)
 
     def _landed(self, flights: dict[int, tuple[Cell, Link, Flight]],
-                deadline: float) -> Iterator[_Answer[Sequence[Row]]]:  # fmt: skip
+                deadline: Deadline) -> Iterator[_Answer[Sequence[Row]]]:  # fmt: skip
         """Yield what came of flights by cell uuid, all at the deadline at the latest."""
         poll = select.poll()
         for number in flights:
             poll.register(number, select.POLLIN)
-        while flights and (ready := poll.poll(max(0.0, deadline - time.monotonic()) * 1000)):
-            for number, _ in ready:
-                poll.unregister(number)
-                cell, link, flight = flights.pop(number)
-                try:
-                    yield cell.uuid, Up(cell, flight.receive())
-                except Exception as error:
-                    yield cell.uuid, _failed(cell, link, error)
-        for cell, link, flight in flights.values():
-            flight.give_up()
-            yield cell.uuid, self._late(cell, link)
+        try:
+            while flights and (ready := poll.poll(deadline.left() * 1000)):
+                for number, _ in ready:
+                    poll.unregister(number)
+                    cell, link, flight = flights.pop(number)
+                    try:
+                        yield cell.uuid, Up(cell, flight.receive())
+                    except Exception as error:
+                        yield cell.uuid, _failed(cell, link, error)
+            for cell, link, _ in flights.values():
+                yield cell.uuid, _late(cell, link, deadline)
+        finally:
+            for _, _, flight in flights.values():
+                flight.give_up()
 
-    def _late(self, cell: Cell, link: Link) -> Down:
-        reason = f"no answer within {self.cell_timeout:g} seconds"
-        link.breaker.late(reason)
-        return link.down(cell, reason)
+
+def _late(cell: Cell, link: Link, deadline: Deadline) -> Down:
+    reason = f"no answer within {deadline.seconds:g} seconds"
+    link.breaker.late(reason)
+    return link.down(cell, reason)
 
 
 def _failed(cell: Cell, link: Link, error: Exception) -> Down | Exception:

@@ -1,7 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long a database was at work, without what its user did in between."""
+"""How long a database was at work, without what its user did in between; and how long it is waited for."""
 
 import time
+
+
+class Deadline:
+    """``seconds`` from now."""
+
+    __slots__ = ("_at", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self._at = seconds, time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds that are left, never less than none."""
+        return max(0.0, self._at - time.monotonic())
 
 
 class Timer:

@@ -102,8 +102,18 @@ class Wires:
 
     def send(self, statement: Prebuilt, values: Values) -> "Flight | None":
         """Send a statement on a wire that is idle, None if there is none: nothing is waited for."""
-        wire = self._take_idle()
-        return Flight(self, wire, self._guard, statement, values) if wire else None
+        while wire := self._take_idle():
+            sent = False
+            try:
+                wire.ask(statement, values)
+                sent = True
+                return Flight(self, wire, self._guard)
+            except sa.exc.DBAPIError:
+                continue  # The server has hung up in this moment; it has heard of nothing.
+            finally:
+                if not sent:
+                    self.give_back(wire, usable=False)
+        return None
 
     def give_back(self, wire: Wire, *, usable: bool) -> None:
         """Keep a wire for the next, or hang up if who knows what it would be told."""
@@ -161,22 +171,15 @@ class Wires:
 class Flight:
     """A statement that was sent: its answer is to be received, or given up."""
 
-    def __init__(self, wires: Wires, wire: Wire, guard: Guard, statement: Prebuilt, values: Values) -> None:
+    def __init__(self, wires: Wires, wire: Wire, guard: Guard) -> None:
         self._wires, self._wire, self._guard, self._timer = wires, wire, guard, Timer()
-        self._unsent: Exception | None = None
         self.fileno = wire.fileno
-        try:
-            wire.ask(statement, values)
-        except sa.exc.DBAPIError as error:
-            self._unsent = error
 
     def receive(self) -> Sequence[Row]:
         """Return the rows of the answer, if it has begun to come. Raises what ``Database.reader`` raises."""
         usable = False
         try:
             with self._guard(self._timer):
-                if self._unsent:
-                    raise self._unsent
                 rows = self._wire.receive(0)
                 usable = True
                 return rows

@@ -31,6 +31,9 @@ PACKAGES = (
     "gcc",
     "libffi-dev",
     "libssl-dev",
+    # So that the tests can install mysqlclient.
+    "libmariadb-dev",
+    "pkg-config",
 )
 # Debian's own, as its rbd and rados modules are made for it.
 PYTHON = "/usr/bin/python3"

@@ -121,7 +121,7 @@ class Listing:
             key: {row.instance_uuid: row.id for row in asked[key]
                   if row.queued_for_delete and row.instance_uuid not in theirs}
             for key, theirs in found.items()
-        }, downs)  # fmt: skip
+        })  # fmt: skip
         return found
 
     def _rows(self, statement: Prebuilt, cells: Mapping[int, Cell], uuids: Mapping[int, Collection[str]],
@@ -133,9 +133,9 @@ class Listing:
         downs.update({answer.cell.id: answer for answer in answers.values() if isinstance(answer, Down)})
         return {answer.cell.id: answer.value for answer in answers.values() if isinstance(answer, Up)}
 
-    def _bury(self, cells: Mapping[int, Cell], unseen: Mapping[int, Mapping[str, int]], downs: dict[int, Down]) -> None:
+    def _bury(self, cells: Mapping[int, Cell], unseen: Mapping[int, Mapping[str, int]]) -> None:
         """Remember which of the servers that a delete was accepted for, and that no list shows, are done with."""
-        for key, rows in self._rows(_DELETED, cells, unseen, downs).items():
+        for key, rows in self._rows(_DELETED, cells, unseen, {}).items():
             deleted: dict[str, int] = dict(rows)
             self._graves.add((place for uuid, place in unseen[key].items() if deleted.get(uuid)),
                              (place for uuid, place in unseen[key].items() if uuid not in deleted))  # fmt: skip
