@@ -234,7 +234,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=32)
     parser.add_argument("--projects", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of what takes nova seconds")
-    parser.add_argument("--seconds", type=float, default=8, help="how long each rate is measured")
+    parser.add_argument("--seconds", type=float, default=5, help="how long each rate is measured")
     args = parser.parse_args()
     if not shutil.which("mariadb-install-db"):
         sys.exit("mariadb-install-db is not there: apt-get install mariadb-server, or `python3 -m lab install`")
