@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # PYTHON: Python 3.11 or newer; by default the first of python3 and /usr/bin/python3 that is.
 # BFV_SEED: which sample of the long matrices the tests take; by default today's.
-# SERVERS, MILLION: how much `make bench-cells` lists.
+# SERVERS, MILLION: how much `make bench-cells` and `make bench-api` list.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -102,7 +102,8 @@ bench-migrate: venv lab ## how long a conversion off nova's rbd pool keeps a ser
 bench-cells: mysql ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, MILLION=yes for more)
 	$(BIN)/python -m bench.cells_nova --servers $(SERVERS) $(if $(MILLION),--million)
 
-bench-api: venv ## calls over HTTP beside the same of the library, many clients at once, and disks that come and go
+bench-api: venv ## calls over HTTP beside nova's own API on the same databases, many clients at once, and disks that come and go
+	$(BIN)/python -m bench.api_nova --servers $(SERVERS)
 	$(BIN)/python -m bench.api
 	$(BIN)/python -m bench.attach
 

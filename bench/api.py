@@ -39,6 +39,8 @@ PATHS = (("show", "/servers/{server_id}"), ("list 20 detailed", "/servers/detail
          ("list 1000 detailed", "/servers/detail?limit=1000"), ("flavors", "/flavors"))  # fmt: skip
 VERSION = {"OpenStack-API-Version": "compute 2.96"}
 WIDE = "[quota]\ninstances = -1\ncores = -1\nram = -1\n[compute]\ndriver = example\n[example_driver]\n"
+# Hosts that never are full: what no host takes is refused, and rightly.
+WIDE += "vcpus = 10000\nmemory_mb = 10000000\nlocal_gb = 100000\n"
 
 
 class Door:
@@ -213,10 +215,11 @@ def main():
             rows.append(report.Row(f"{name}, 8 clients", "1/s", rate, None))
             rows.append(report.Row(f"{name}, our CPU for each", "ms", cpu, None))
         codes, memory = storm(door, process, args.clients, args.seconds)
-    failed = sum(count for code, count in codes.items() if code >= 500)
+    # A request that is lost raises in its client, and ends all this.
+    failed = sum(count for code, count in codes.items() if code >= 400)
     rows += [report.Row(f"create, list, show, delete: {args.clients} clients for {args.seconds:g} s", "1/s",
                         sum(codes.values()) / args.seconds, None),
-             report.most("the same, answers of 5xx", "", failed, 0),
+             report.most("the same, answers that are no success", "", failed, 0),
              report.Row("memory at half time (ours) and before (other)", "MiB", memory[1], memory[0]),
              report.Row("memory at the end (ours) and at half time (other)", "MiB", memory[2], memory[1],
                         memory[2] / memory[1])]  # fmt: skip

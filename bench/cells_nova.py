@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import mariadb, report, seed_cells
-from cells import Cell, Cells, Database, Registry, usage
+from cells import Cells, Database, Registry, usage
 from cells.dbapi import check_url
 from cells.listing import Listing, Query
 from lab import nova as real
@@ -57,7 +57,7 @@ class Ours:
 
     def __init__(self, api_url: str, dead: str | None = None) -> None:
         self.registry = Registry(Database("api", api_url), api_url)
-        self.cells = Cells(lambda cell: Database(cell.name, silent(cell) if cell.name == dead else
+        self.cells = Cells(lambda cell: Database(cell.name, silent(cell.database_connection) if cell.name == dead else
                                                  cell.database_connection))  # fmt: skip
         self.listing = Listing(self.registry, self.cells)
 
@@ -83,12 +83,12 @@ class Ours:
 _SILENT: list[socket.socket] = []
 
 
-def silent(cell: Cell) -> str:
+def silent(url: str) -> str:
     """Return a cell's URL with the address of somebody who takes connections and never says a word."""
     if not _SILENT:
         _SILENT.append(socket.create_server(("127.0.0.1", 0)))
     port = _SILENT[0].getsockname()[1]
-    return sa.make_url(cell.database_connection).set(port=port).render_as_string(hide_password=False)
+    return sa.make_url(url).set(port=port).render_as_string(hide_password=False)
 
 
 def in_turn(rounds: int, *works: Callable[[], float]) -> list[list[float]]:
@@ -197,18 +197,25 @@ def streamed(api_url: str) -> tuple[int, float]:
 
 
 def with_novas_tables(url: str, home: Path, api: str, cells: int) -> None:
-    """Give each cell the tables that nova joins and we have no use for, as its own `nova-manage` makes them."""
+    """Give all databases the tables that nova has and we have no use for, as its own `nova-manage` makes them."""
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    of_cells = [f"bench_cell{number}" for number in range(cells + 1)]
     with engine.connect() as conn:
-        conn.exec_driver_sql("CREATE DATABASE bench_template")
-        real.manage(real.configure(home, api, f"{url}bench_template", "template.conf"), "db", "sync", "--local_cell")
         conn.exec_driver_sql("SET foreign_key_checks = 0")
-        tables = {name for (name,) in conn.exec_driver_sql("SHOW TABLES IN bench_template").all()}
-        made = {name: conn.exec_driver_sql(f"SHOW CREATE TABLE bench_template.{name}").one()[1] for name in tables}
-        for number in range(cells + 1):
-            conn.exec_driver_sql(f"USE bench_cell{number}")
-            for name in tables.difference(name for (name,) in conn.exec_driver_sql("SHOW TABLES").all()):
-                conn.exec_driver_sql(made[name])
+        for template, words, databases in (
+            ("bench_template_api", ("api_db", "sync"), ["bench_api"]),
+            ("bench_template", ("db", "sync", "--local_cell"), of_cells),
+        ):
+            conn.exec_driver_sql(f"CREATE DATABASE {template} CHARACTER SET utf8mb3")
+            empty = f"{url}{template}"
+            which = (empty, f"{url}bench_cell0") if template.endswith("api") else (api, empty)
+            real.manage(real.configure(home, *which, "template.conf"), *words)
+            tables = {name for (name,) in conn.exec_driver_sql(f"SHOW TABLES IN {template}").all()}
+            made = {name: conn.exec_driver_sql(f"SHOW CREATE TABLE {template}.{name}").one()[1] for name in tables}
+            for database in databases:
+                conn.exec_driver_sql(f"USE {database}")
+                for name in tables.difference(name for (name,) in conn.exec_driver_sql("SHOW TABLES").all()):
+                    conn.exec_driver_sql(made[name])
     engine.dispose()
 
 

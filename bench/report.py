@@ -51,6 +51,16 @@ def pairs(name: str, unit: str, ours: Sequence[float], other: Sequence[float], m
                f"<= {most}", low <= most)  # fmt: skip
 
 
+def times(name: str, unit: str, ours: Sequence[float], other: Sequence[float], least: float | None) -> Row:
+    """Return the row of pairs that were measured in turn: how many times ours the other's is, and its interval.
+
+    Met when the ratio is at least ``least``.
+    """
+    row = pairs(name, unit, other, ours, 0.0)
+    target, met = (f">= {least}", row.ratio >= least) if least is not None and row.ratio is not None else ("", None)
+    return dataclasses.replace(row, ours=row.other, other=row.ours, target=target, met=met)
+
+
 def most(name: str, unit: str, ours: float, limit: float) -> Row:
     """Return the row of a figure that has an upper bound and nothing beside it."""
     return Row(name, unit, ours, None, target=f"<= {limit}", met=ours <= limit)

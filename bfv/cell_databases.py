@@ -57,7 +57,7 @@ class CellDatabases(Cells):
         return self.named(CELL0_UUID)
 
 
-def open_database(conf: cfg.ConfigOpts, name: str, url: str) -> Database:
+def open_database(conf: cfg.ConfigOpts, name: str, url: str, wait: float | None = None) -> Database:
     """Return a database with the configured time-outs; nothing is connected yet."""
     return Database(
         name,
@@ -66,4 +66,5 @@ def open_database(conf: cfg.ConfigOpts, name: str, url: str) -> Database:
         statement_timeout=conf.database.statement_timeout,
         pool_size=conf.database.pool_size,
         sqlite_durable=conf.database.sqlite_durable,
+        wait=wait,
     )

@@ -42,17 +42,18 @@ from bfv.errors import (
     NotFound,
     StorageError,
 )
-from bfv.find import Finder
+from bfv.find import Finder, Shown
 from bfv.images.verbs import Images
 from bfv.job import Job
 from bfv.journal import DONE, Intent
 from bfv.limits import Limits
 from bfv.migrate.run import CONVERTED
+from bfv.migrate.verbs import Migrations
 from bfv.parts import Parts, assemble
 from bfv.turns import Turns
 from bfv.types import BootRequest, Caller, Decision, Deleted, ServerEvent, ServerInfo, VolumeRequest
 from cells.errors import BadCell, Exists
-from cells.listing import Query
+from cells.listing import Brief, Detail, Query
 from cells.types import BlockDevice
 from imagebackends.rbd.bindings import Bindings
 from imagebackends.types import Attachment
@@ -87,6 +88,7 @@ class Cloud:
         # What is written about a server, and nothing outside.
         self.edits = Edits(parts, self._find.placed, self._turns.run_now)
         self.images = Images(parts, self.engine, self._caller)
+        self.migrations = Migrations(parts, self.engine)
 
     def __enter__(self) -> "Cloud":
         return self
@@ -323,6 +325,10 @@ class Cloud:
         """Return a server. Raises NotFound, CellDown."""
         return self._find.info(self._find.own(server_id, caller or self._caller()))
 
+    def shown(self, server_id: str, caller: Caller | None = None) -> ServerInfo | Shown:
+        """Return what a single server is shown by, its row in its cell if it has one. Raises what ``server`` raises."""
+        return self._find.shown(self._find.own(server_id, caller or self._caller()))
+
     def servers(
         self, caller: Caller | None = None, *, limit: int = 1000, marker: str | None = None
     ) -> list[ServerInfo]:
@@ -333,12 +339,16 @@ class Cloud:
         who = caller or self._caller()
         return self.page(Query(who.project_id, limit, marker)).servers
 
-    def page(self, query: Query) -> lists.Listed:
+    def page(self, query: Query) -> lists.Listed[ServerInfo]:
         """Return a page of servers as ``query`` asks for it, of any project; the caller has checked who may ask.
 
         Raises BadQuery, NotMapped for an unknown marker, CellDown for the API database.
         """
         return lists.servers(self.parts, query)
+
+    def rows(self, query: Query) -> lists.Listed[ServerInfo | Detail | Brief]:
+        """Return what ``page`` returns, with servers that have their row in a cell as that has it. Raises the same."""
+        return lists.rows(self.parts, query)
 
     def limits(self, caller: Caller | None = None) -> Limits:
         """Return what the caller's project may have and has. Raises CellDown for the API database."""

@@ -347,6 +347,11 @@ API_OPTS: list[cfg.Opt] = [
     cfg.StrOpt("host", default="127.0.0.1", help="Address that `bfv serve` listens on."),
     cfg.PortOpt("port", default=8774, help="Port that it listens on; 0 takes a free one."),
     cfg.IntOpt("threads", default=32, min=1, help="Requests that are answered at once."),
+    cfg.StrOpt(
+        "certificate",
+        help="File with the certificate, and those that lead to its root, in PEM: `bfv serve` then speaks TLS alone.",
+    ),
+    cfg.StrOpt("private_key", help="File with the key of certificate. Unset: it is in that file, too."),
     cfg.StrOpt("public_endpoint", help="URL before /v2.1 in links, where clients come through a proxy; else theirs."),
     cfg.IntOpt("max_limit", default=1000, min=1, max=1000, help="Most servers or flavors in one page."),
     cfg.FloatOpt(

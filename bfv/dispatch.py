@@ -9,6 +9,7 @@ from bfv.compare import copies, trial
 from bfv.errors import CellDown, LeaseLost, MaybeRunning, StorageError
 from bfv.images import discard, retire, warm
 from bfv.journal import Intent
+from bfv.migrate import job as wave_job
 from bfv.migrate import rehearsal
 from bfv.parts import Parts
 from bfv.types import utcnow
@@ -25,7 +26,8 @@ FLOWS: dict[str, Callable[[Parts, Intent], None]] = {
     discard.VERB: discard.run,
     trial.VERB: trial.run,
     copies.COPIES: copies.run,
-    "rehearse": rehearsal.run,
+    rehearsal.VERB: rehearsal.run,
+    wave_job.VERB: wave_job.run,
 }
 
 

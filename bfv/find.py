@@ -2,7 +2,10 @@
 """Find the server that a verb is about: its mapping, its row, what is told of it, and who may do that to it."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
 
 from bfv import lists, view
 from bfv.edits import check_lock
@@ -13,7 +16,24 @@ from bfv.types import Caller, ServerInfo
 from cells import servers
 from cells.database import Database
 from cells.errors import BadCell, NotMapped
+from cells.listing import Detail, detail
+from cells.prebuilt import Prebuilt
+from cells.schema_cell import instances
 from cells.types import Server, ServerMapping
+
+# As ``servers.find``: only deleted ones are not there.
+_ROW = detail.statement((instances.c.deleted == 0,))
+_USER_DATA = Prebuilt(lambda _: sa.select(instances.c.user_data).where(instances.c.uuid == sa.bindparam("server")))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A server by its row, with what its open intents do to it and the zone that was asked for when it was booted."""
+
+    row: Detail
+    task_state: str | None
+    pinned_availability_zone: str | None
+    user_data: Callable[[], str | None]
 
 
 class Finder:
@@ -71,6 +91,27 @@ class Finder:
             if building:
                 raise Conflict(f"Server {mapping.server_id} is still being built.") from error
             raise NotFound(f"Server {mapping.server_id} could not be found.") from error
+
+    def shown(self, mapping: ServerMapping) -> ServerInfo | Shown:
+        """Return a server by its row, of which its cell is asked once; what ``info`` returns where there is none."""
+        if mapping.cell is not None:
+            with contextlib.suppress(CellDown, BadCell):
+                database = self._parts.cells.of(mapping.cell)
+                rows = database.rows(_ROW, {"uuids": [mapping.server_id]})
+                if rows:
+                    (row,) = detail.entries(mapping.cell.name, rows).values()
+                    assert isinstance(row, Detail), "details were asked for"
+                    return self._by_row(row, database)
+        return self.info(mapping)
+
+    def _by_row(self, row: Detail, database: Database) -> Shown:
+        intents = self._parts.journal.of_server(row.uuid)
+
+        def user_data() -> str | None:
+            ((text,),) = database.rows(_USER_DATA, {"server": row.uuid}) or ((None,),)
+            return str(text) if text is not None else None
+
+        return Shown(row, view.task(row.task_state, row.vm_state, intents), view.pinned(intents), user_data)
 
     def info(self, mapping: ServerMapping) -> ServerInfo:
         """Return what is told of a server, UNKNOWN while its cell is down. Raises NotFound."""

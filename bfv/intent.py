@@ -3,7 +3,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,10 +71,15 @@ class Step:
 
 def to_intent(row: Any) -> Intent:
     """Return an intent of its row."""
-    values = row._asdict()
-    del values["slot"]
-    values["request"] = json.loads(row.request)
-    values["decision"] = json.loads(row.decision) if row.decision else None
+    return from_columns(zip(row._fields, row, strict=True))
+
+
+def from_columns(columns: Iterable[tuple[str, Any]]) -> Intent:
+    """Return an intent of the names and values of its columns, which a driver may have left as they are."""
+    values = {key: value for key, value in columns if key != "slot"}
+    decision = values["decision"]
+    values |= {"request": json.loads(values["request"]), "decision": json.loads(decision) if decision else None,
+               "cancel": bool(values["cancel"])}  # fmt: skip
     return Intent(**values)
 
 

@@ -51,13 +51,27 @@ import sqlalchemy as sa
 
 from bfv import claims
 from bfv.errors import Cancelled, LeaseLost
-from bfv.intent import CANCELLED, DONE, FAILED, FORWARD, SLOTS, UNWINDING, Intent, Object, Step, to_intent, to_object
+from bfv.intent import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    FORWARD,
+    SLOTS,
+    UNWINDING,
+    Intent,
+    Object,
+    Step,
+    from_columns,
+    to_intent,
+    to_object,
+)
 from bfv.owner import is_dead
 from bfv.tables import intents, objects, payloads, steps
 from bfv.types import utcnow
 from cells.database import Database
 from cells.errors import Exists
 from cells.fixed import Fixed
+from cells.prebuilt import Prebuilt
 
 __all__ = ["CANCELLED", "DONE", "FAILED", "FORWARD", "SLOTS", "UNWINDING", "Intent", "Journal", "Object", "Step"]
 
@@ -68,10 +82,13 @@ _GET = Fixed(sa.select(intents).where(intents.c.id == sa.bindparam("intent_id"))
 _HELD = Fixed(intents.update().where(_HELD_BY))
 _UNLESS_CANCELLED = Fixed(intents.update().where(_HELD_BY, intents.c.cancel.is_(sa.false())))
 _SERVERS = sa.select(intents).where(intents.c.server_id == sa.bindparam("server")).order_by(*_BY_AGE)
-_OF_SERVER, _OPENED_OF_SERVER = Fixed(_SERVERS), Fixed(_SERVERS.where(_OPEN))
+_OF_SERVER, _OPENED_OF_SERVER = Prebuilt(lambda _: _SERVERS), Fixed(_SERVERS.where(_OPEN))
 _ENTERING = Fixed(sa.select(intents.c.decision).where(
     intents.c.slot == "boot", intents.c.project_id == sa.bindparam("project"), intents.c.cell.is_(None)
 ))  # fmt: skip
+_BUILDING = sa.select(intents).where(intents.c.slot == sa.literal_column("'boot'"))
+_BUILDING_ALL = Prebuilt(lambda _: _BUILDING)
+_BUILDING_OF = Prebuilt(lambda _: _BUILDING.where(intents.c.project_id == sa.bindparam("project")))
 _NEW_INTENT, _NEW_OBJECT, _NEW_STEP, _NEW_PAYLOAD = (
     Fixed(table.insert()) for table in (intents, objects, steps, payloads)
 )
@@ -175,16 +192,15 @@ class Journal:
 
     def building(self, project_id: str | None) -> dict[str, Intent]:
         """Return the boots of a project, or of all, that have not ended, by server."""
-        query = sa.select(intents).where(intents.c.slot == "boot")
-        if project_id is not None:
-            query = query.where(intents.c.project_id == project_id)
-        with self.database.reader() as conn:
-            return {row.server_id: to_intent(row) for row in conn.execute(query)}
+        found = self._read(_BUILDING_ALL) if project_id is None else self._read(_BUILDING_OF, project=project_id)
+        return {intent.server_id: intent for intent in found}
 
     def of_server(self, server_id: str) -> list[Intent]:
         """Return all intents of a server, oldest first."""
-        with self.database.reader() as conn:
-            return [to_intent(row) for row in _OF_SERVER.rows(conn, {"server": server_id})]
+        return self._read(_OF_SERVER, server=server_id)
+
+    def _read(self, statement: Prebuilt, **values: str) -> list[Intent]:
+        return [from_columns(zip(intents.c.keys(), row, strict=True)) for row in self.database.rows(statement, values)]
 
     def of_verbs(self, verbs: Sequence[str]) -> list[Intent]:
         """Return all intents of these verbs, oldest first."""

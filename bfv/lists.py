@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists of servers as people see them: the cells' pages, with what only the journal knows of those that are built."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from bfv import unplaced, view
 from bfv.errors import CellsError, NotFound, NotMapped
@@ -10,36 +11,51 @@ from bfv.intent import Intent
 from bfv.parts import Parts
 from bfv.types import ServerInfo
 from cells import listing
-from cells.listing import Detail, Entry, Minimal, Page, Query, Unplaced
+from cells.listing import Brief, Detail, Entry, Minimal, Page, Query, Unplaced
 from cells.types import BlockDevice, ServerMapping
 
 UNKNOWN = "UNKNOWN"
+T = TypeVar("T")
+Told = Callable[[Entry, Intent | None], T | None]
 
 
 @dataclass(frozen=True)
-class Listed:
+class Listed(Generic[T]):
     """A page of servers; ``next_marker`` is None on the last. ``unasked`` says which cells gave no answer, and why."""
 
-    servers: list[ServerInfo]
+    servers: list[T]
     next_marker: str | None
     unasked: dict[str, str]
 
 
-def servers(parts: Parts, query: Query) -> Listed:
+def servers(parts: Parts, query: Query) -> Listed[ServerInfo]:
     """Return a page as people see it. Raises NotMapped for an unknown marker, BadQuery, CellDown."""
+    return _listed(parts, query, _info)
+
+
+def rows(parts: Parts, query: Query) -> Listed[ServerInfo | Detail | Brief]:
+    """Return what ``servers`` returns, with the rows of cells as they are: it takes time to make more of a thousand."""
+    return _listed(parts, query, _row)
+
+
+def _row(entry: Entry, boot: Intent | None) -> ServerInfo | Detail | Brief | None:
+    return entry if isinstance(entry, Detail | Brief) else _info(entry, boot)
+
+
+def _listed(parts: Parts, query: Query, told: Told[Any]) -> Listed[Any]:
     building = parts.journal.building(query.project_id)
     if building and not query.by_mapping:
-        return _filtered(parts, query, building)
-    return _page(parts, query, building)
+        return _filtered(parts, query, building, told)
+    return _page(parts, query, building, told)
 
 
-def _page(parts: Parts, query: Query, building: Mapping[str, Intent]) -> Listed:
+def _page(parts: Parts, query: Query, building: Mapping[str, Intent], told: Told[Any]) -> Listed[Any]:
     page = parts.listing.page(query, frozenset(building))
-    found = [info for entry in page.servers if (info := _info(entry, building.get(entry.uuid))) is not None]
+    found = [info for entry in page.servers if (info := told(entry, building.get(entry.uuid))) is not None]
     return Listed(found, page.next_marker, _unasked(page))
 
 
-def _filtered(parts: Parts, query: Query, building: Mapping[str, Intent]) -> Listed:
+def _filtered(parts: Parts, query: Query, building: Mapping[str, Intent], told: Told[Any]) -> Listed[Any]:
     """Return a page of a list that no cell can begin: servers without a row come first."""
     first = unplaced.matching(parts, query, building)
     places = {info.id: place for place, info in enumerate(first)}
@@ -49,9 +65,9 @@ def _filtered(parts: Parts, query: Query, building: Mapping[str, Intent]) -> Lis
         first = []
     if len(first) >= query.limit:
         return Listed(first[: query.limit], first[query.limit - 1].id, {})
-    rest = _page(parts, replace(query, limit=query.limit - len(first)), building)
+    rest = _page(parts, replace(query, limit=query.limit - len(first)), building, told)
     # One that has got its row in between is in both.
-    shown = {info.id for info in rest.servers}
+    shown = {each.id if isinstance(each, ServerInfo) else each.uuid for each in rest.servers}
     return replace(rest, servers=[*(info for info in first if info.id not in shown), *rest.servers])
 
 

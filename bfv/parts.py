@@ -100,10 +100,12 @@ def assemble(conf: cfg.ConfigOpts, bindings: Bindings | None = None) -> Parts:
     ``bindings`` are what behaves as librados and librbd, None: these themselves.
     """
     api_url = config.required(conf, "database", "api_connection")
-    api = open_database(conf, "api", api_url)
+    # All requests and flows take turns at these two: a queue is no sign that they are down, as it is of a cell.
+    patience = conf.database.statement_timeout
+    api = open_database(conf, "api", api_url, patience)
     registry = Registry(api, base_url=api_url)
     databases = CellDatabases(conf, registry)
-    own = open_database(conf, "journal", config.required(conf, "database", "connection"))
+    own = open_database(conf, "journal", config.required(conf, "database", "connection"), patience)
     storage, timing = StorageState(), config.timing(conf)
     settings = dataclasses.replace(config.storage(conf), silent=storage.failed)
     session = make_session(settings)

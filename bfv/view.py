@@ -35,7 +35,7 @@ def status(vm_state: str, task_state: str | None) -> str:
 
 def recorded(server: Server, mapping: ServerMapping, intents: Sequence[Intent], left: Sequence[Object]) -> ServerInfo:
     """Return a server that has its row in a cell."""
-    task_state = _task(server, intents)
+    task_state = task(server.task_state, server.vm_state, intents)
     return ServerInfo(
         id=server.uuid,
         name=server.display_name,
@@ -65,7 +65,7 @@ def recorded(server: Server, mapping: ServerMapping, intents: Sequence[Intent], 
         image_ref=server.image_ref,
         root_device_name=server.root_device_name,
         reservation_id=server.reservation_id,
-        pinned_availability_zone=_pinned(intents),
+        pinned_availability_zone=pinned(intents),
         user_data=server.user_data,
         launch_index=server.launch_index,
         locked=server.locked,
@@ -93,7 +93,7 @@ def accepted(boot: Intent, left: Sequence[Object]) -> ServerInfo:
         decision=_decision([boot]),
         left_outside=tuple(str(thing) for thing in left),
         user_id=boot.user_id,
-        pinned_availability_zone=_pinned([boot]),
+        pinned_availability_zone=pinned([boot]),
         description=asked["description"],
         key_name=asked["key_name"],
         config_drive="True" if asked["config_drive"] else "",
@@ -104,10 +104,13 @@ def accepted(boot: Intent, left: Sequence[Object]) -> ServerInfo:
     )
 
 
-def _task(server: Server, intents: Sequence[Intent]) -> str | None:
-    """Return what is done to a server, also if it is accepted and has not begun: who waits for its end must see it."""
-    if server.task_state is not None or server.vm_state == states.ERROR:
-        return server.task_state
+def task(written: str | None, vm_state: str | None, intents: Sequence[Intent]) -> str | None:
+    """Return what is done to a server, also if it is accepted and has not begun: who waits for its end must see it.
+
+    ``written`` is what its row says.
+    """
+    if written is not None or vm_state == states.ERROR:
+        return written
     for intent in intents:
         change = "reboot hard" if (intent.verb, intent.request.get("type")) == ("reboot", "hard") else intent.verb
         if intent.is_open and intent.verb != "boot" and change in states.CHANGES:
@@ -122,7 +125,7 @@ def _decision(intents: Sequence[Intent]) -> Decision | None:
     return None
 
 
-def _pinned(intents: Sequence[Intent]) -> str | None:
+def pinned(intents: Sequence[Intent]) -> str | None:
     """Return the zone that was asked for."""
     asked = [intent.request["boot"]["availability_zone"] for intent in intents if intent.verb == "boot"]
     return asked[0] if asked else None

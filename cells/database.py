@@ -52,7 +52,7 @@ class Watch(Protocol):
 
 
 class Database:
-    """One database of ``pool_size`` connections; a caller waits ``connect_timeout`` seconds for one of them.
+    """One database of ``pool_size`` connections; a caller waits ``wait`` seconds for one, or ``connect_timeout``.
 
     ``connect_timeout`` bounds a new connection up to and with its handshake, ``statement_timeout`` one statement
     (for SQLite: the wait for its write lock), both in seconds; MySQL's drivers take whole ones, for a statement two
@@ -63,7 +63,7 @@ class Database:
     """
 
     def __init__(self, name: str, url: str, *, connect_timeout: float = 5, statement_timeout: float = 30,
-                 pool_size: int = 5, sqlite_durable: bool = True) -> None:  # fmt: skip
+                 pool_size: int = 5, wait: float | None = None, sqlite_durable: bool = True) -> None:  # fmt: skip
         self.name = name
         self.size = pool_size
         self._url = check_url(name, url)
@@ -77,7 +77,7 @@ class Database:
             poolclass=sa.QueuePool,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=connect_timeout,
+            pool_timeout=connect_timeout if wait is None else wait,
             pool_pre_ping=self.dialect != "sqlite",
         )
         # Reads alone have wires, where there is the driver for them.
@@ -85,8 +85,9 @@ class Database:
         if self._url.get_driver_name() == "mysqldb":
             arguments = connect_args(self._url, connect_timeout, statement_timeout)
             opener = wire.opener(self._url, arguments, connect_timeout)
+            wait = connect_timeout if wait is None else wait
             self._wires = Wires(
-                opener, pool_size, connect_timeout, statement_timeout, lambda timer: self._watched(timer, self._watch)
+                opener, pool_size, wait, statement_timeout, lambda timer: self._watched(timer, self._watch)
             )
             self.size += pool_size
         # A probe must neither wait for connections that hang nor longer than a connect may take.

@@ -4,6 +4,7 @@
 What is known here stays known while a cell is down: whose a server is, since when, and what was asked for.
 """
 
+import functools
 import json
 import re
 import threading
@@ -27,15 +28,16 @@ from cells.wire import Read, Row
 _CELL = (cell_mappings.c.uuid, cell_mappings.c.name, cell_mappings.c.disabled, cell_mappings.c.database_connection)
 _ALL_CELLS = sa.select(cell_mappings.c.id, *_CELL).order_by(cell_mappings.c.id)
 _CELLS = Prebuilt(lambda _: _ALL_CELLS)
-_MAPPING = sa.select(instance_mappings, *(column.label(f"cell_{column.name}") for column in _CELL)).select_from(
-    instance_mappings.outerjoin(cell_mappings, instance_mappings.c.cell_id == cell_mappings.c.id)
-)
+_MAPPED = instance_mappings.outerjoin(cell_mappings, instance_mappings.c.cell_id == cell_mappings.c.id)
+_MAPPING = sa.select(instance_mappings, *(column.label(f"cell_{column.name}") for column in _CELL)).select_from(_MAPPED)
 # NULL is a row that nova has not migrated: it is shown (nova/objects/instance_mapping.py).
 _LIVE = sa.or_(instance_mappings.c.queued_for_delete.is_(None), instance_mappings.c.queued_for_delete.is_(sa.false()))
 
 RECENT = 2.0
 _IS_SERVER = instance_mappings.c.instance_uuid == sa.bindparam("server")
-_FIND = Fixed(_MAPPING.where(_IS_SERVER))
+_FOUND = [instance_mappings.c[name] for name in ("instance_uuid", "project_id", "user_id", "queued_for_delete",
+                                                 "created_at", "cell_id")]  # fmt: skip
+_FIND = Prebuilt(lambda _: sa.select(*_FOUND, *_CELL).select_from(_MAPPED).where(_IS_SERVER))
 _UPDATE = Fixed(instance_mappings.update().where(_IS_SERVER))
 _NEW_MAPPING, _NEW_SPEC = Fixed(instance_mappings.insert()), Fixed(request_specs.insert())
 _BY_CELL = Fixed(
@@ -46,6 +48,7 @@ _BY_CELL = Fixed(
 )
 
 
+@functools.lru_cache(maxsize=4096)
 def fill_template(url: str, base: str | None) -> str:
     """Return a cell's URL with its template filled in from ``base``; what that lacks becomes nothing.
 
@@ -206,9 +209,12 @@ class Registry:
 
     def find_mapping(self, server_id: str) -> ServerMapping | None:
         """Return where a server is, None if there is no such server."""
-        with self.database.reader() as conn:
-            rows = _FIND.rows(conn, {"server": server_id})
-        return self._mapping(rows[0]) if rows else None
+        rows = self.database.rows(_FIND, {"server": server_id})
+        if not rows:
+            return None
+        uuid, project_id, user_id, queued, created_at, key, *cell = rows[0]
+        placed = None if key is None else self._cell(key, *cell)
+        return ServerMapping(uuid, project_id, user_id, placed, None if queued is None else bool(queued), created_at)
 
     def mappings(self, project_id: str | None = None, limit: int | None = None,
                  marker: str | None = None) -> list[ServerMapping]:  # fmt: skip

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server's addresses, as whoever plugged it wrote them into nova's table (``instance_info_caches``)."""
 
-import json
-from collections.abc import Iterator
-from typing import Any
+import orjson
 
 from bfv.api.call import Json
 
@@ -18,22 +16,20 @@ def of(network_info: str, *, extended: bool = False) -> dict[str, list[Json]]:
     if network_info == NONE:
         return {}
     found: dict[str, tuple[list[Json], list[Json]]] = {}
-    for port in json.loads(network_info) or ():
+    for port in orjson.loads(network_info) or ():
         network = port.get("network") or {}
         fixed, floating = found.setdefault(network.get("label") or "", ([], []))
-        for ip in _fixed(network):
-            fixed.append(_address(ip, port, extended))
-            floating.extend(_address(each, port, extended) for each in ip.get("floating_ips") or ())
+        for subnet in network.get("subnets") or ():
+            for ip in subnet.get("ips") or ():
+                fixed.append(_address(ip, port, extended))
+                for each in ip.get("floating_ips") or ():
+                    floating.append(_address(each, port, extended))
     return {label: [*fixed, *floating] for label, (fixed, floating) in found.items()}
 
 
-def _fixed(network: Json) -> Iterator[Json]:
-    for subnet in network.get("subnets") or ():
-        yield from subnet.get("ips") or ()
-
-
 def _address(ip: Json, port: Json, extended: bool) -> Json:
-    shown: dict[str, Any] = {"version": ip.get("version"), "addr": ip.get("address")}
-    if extended:
-        shown |= {"OS-EXT-IPS:type": ip.get("type"), "OS-EXT-IPS-MAC:mac_addr": port.get("address")}
-    return shown
+    get = ip.get
+    if not extended:
+        return {"version": get("version"), "addr": get("address")}
+    return {"version": get("version"), "addr": get("address"), "OS-EXT-IPS:type": get("type"),
+            "OS-EXT-IPS-MAC:mac_addr": port.get("address")}  # fmt: skip

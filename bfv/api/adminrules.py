@@ -8,7 +8,7 @@ GROUPS, QUOTAS, CLASSES = "/os-server-groups", "/os-quota-sets/{project_id}", "/
 KEYS, SERVICES, NODES = "/os-keypairs", "/os-services", "/os-hypervisors"
 AGGREGATES, AGGREGATE = "/os-aggregates", "/os-aggregates/{aggregate_id}"
 FLAVOR, SPECS = "/flavors/{flavor_id}", "/flavors/{flavor_id}/os-extra_specs"
-OF_SERVER = "/bfv/servers/{server_id}"
+OF_SERVER, MIGRATIONS = "/bfv/servers/{server_id}", "/bfv/migrations"
 
 # nova/policies/*.py: name, default, what it lets do, operations.
 ADMIN_RULES: tuple[Rule, ...] = (
@@ -70,5 +70,20 @@ ADMIN_RULES: tuple[Rule, ...] = (
      (("DELETE", "/bfv/images/{image_id}"),)),
     ("bfv:left-snapshots:index", READER, "List snapshots of one's project whose images of servers are gone.",
      (("GET", "/bfv/left-snapshots"),)),
+    ("bfv:migrations:plan", ADMIN, "See how servers would be converted off nova's rbd backend.",
+     (("GET", f"{MIGRATIONS}/plan"),)),
+    ("bfv:migrations:run", ADMIN, "Have servers converted.", (("POST", MIGRATIONS),)),
+    ("bfv:migrations:index", ADMIN, "See how all conversions are.", (("GET", MIGRATIONS),)),
+    ("bfv:migrations:purge", ADMIN, "Release the old disks of a wave.", (("POST", f"{MIGRATIONS}/action (purge)"),)),
+    ("bfv:migrations:jobs:index", ADMIN, "List the jobs that convert servers.", (("GET", f"{MIGRATIONS}/jobs"),)),
+    ("bfv:migrations:jobs:show", ADMIN, "See how far a job is.", (("GET", f"{MIGRATIONS}/jobs/{{job_id}}"),)),
+    ("bfv:migrations:jobs:stop", ADMIN, "Have a job begin no more servers.",
+     (("DELETE", f"{MIGRATIONS}/jobs/{{job_id}}"),)),
+    ("bfv:servers:migration:show", READER, "See how the conversion of a server is.",
+     (("GET", f"{OF_SERVER}/migration"),)),
+    ("bfv:servers:migration:undo", ADMIN, "Bring a converted server back to its old disk.",
+     (("POST", f"{OF_SERVER}/migration/action (undo)"),)),
+    ("bfv:servers:migration:purge", ADMIN, "Release what is left of a server's old disk.",
+     (("POST", f"{OF_SERVER}/migration/action (purge)"),)),
     ("bfv:hosts:report", SERVICE, "Report what a host has.", (("PUT", "/bfv/hosts/{host}"),)),
 )  # fmt: skip

@@ -5,6 +5,8 @@
 not found.
 """
 
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -17,6 +19,8 @@ from bfv.api.serverrules import SERVER_RULES
 from bfv.types import Caller
 
 API = "os_compute_api"
+# Seconds for which an answer holds, and how many are kept at most.
+KNOWN_FOR, KNOWN = 1.0, 10_000
 # nova/policies/base.py
 BASE = (
     ("context_is_admin", "role:admin", "Who is an admin."),
@@ -83,15 +87,30 @@ def list_rules() -> list[Any]:
 
 
 class Policy:
-    """The rules as the operator's ``[oslo_policy] policy_file`` has them, over the defaults."""
+    """The rules as the operator's ``[oslo_policy] policy_file`` has them, over the defaults.
+
+    oslo.policy looks at its files and at itself for each question, longer than a server's database needs to answer.
+    What it said is therefore known for a second; a file that is changed counts after it.
+    """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._enforcer = policy.Enforcer(conf)
         self._enforcer.register_defaults(list_rules())
         self._enforcer.load_rules()
+        self._said: dict[tuple[Any, ...], bool] = {}
+        self._until = 0.0
 
     def allows(self, name: str, caller: Caller, **whose: str) -> bool:
         """Return whether a rule lets the caller do it to what is its own, or of another ``project_id``, ``user_id``."""
+        now, key = time.monotonic(), (name, caller.roles, caller.project_id, caller.user_id, *sorted(whose.items()))
+        if now >= self._until or len(self._said) > KNOWN:
+            self._said, self._until = {}, now + KNOWN_FOR
+        said, found = self._said, self._said.get(key)
+        if found is None:
+            found = said[key] = self._ask(name, caller, whose)
+        return found
+
+    def _ask(self, name: str, caller: Caller, whose: Mapping[str, str]) -> bool:
         creds = {"roles": list(caller.roles), "project_id": caller.project_id, "user_id": caller.user_id}
         target = {"project_id": caller.project_id, "user_id": caller.user_id, **whose}
         return bool(self._enforcer.authorize(f"{API}:{name}", target, creds))

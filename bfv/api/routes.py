@@ -17,6 +17,7 @@ from bfv.api import (
     ips,
     keypairs,
     metadata,
+    migrations,
     openapi,
     quotasets,
     schemas,
@@ -58,5 +59,6 @@ ROUTES: tuple[Route, ...] = (
     *tenantusage.ROUTES,
     *events.ROUTES,
     *extras.ROUTES,
+    *migrations.ROUTES,
     Route("GET", "/bfv/openapi", describe, "bfv:openapi", query=schemas.no_query),
 )

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bfv import several
-from bfv.api import devices, schemas, serverview
+from bfv.api import devices, rowview, schemas, serverview
 from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import PARTIAL, is_true, next_link, servers_query
 from bfv.errors import CellDown, NotFound, NotMapped
-from bfv.types import BootRequest, ServerInfo
+from bfv.find import Shown
+from bfv.types import BootRequest
+from cells.listing import Detail
 
 SERVER = "/servers/{server_id}"
 AUTO_DISK = "OS-DCF:diskConfig AUTO is not served; the guest grows its file system itself."
@@ -22,25 +24,28 @@ PASSWORD = string.ascii_letters + string.digits
 
 def index(call: Call) -> Answer:
     """List servers by id and name."""
-    return _list(call, "index", serverview.basic)
+    return _list(call, "index", lambda entry: serverview.basic(call, entry))
 
 
 def detail(call: Call) -> Answer:
     """List servers with details."""
-    return _list(call, "detail", serverview.detail)
+    of_row = rowview.shower(call)
+    return _list(
+        call, "detail", lambda each: of_row(each) if isinstance(each, Detail) else serverview.detail(call, each)
+    )
 
 
-def _list(call: Call, kind: str, view: Callable[[Call, ServerInfo], Json]) -> Answer:
+def _list(call: Call, kind: str, view: Callable[[Any], Json]) -> Answer:
     query = servers_query(call, kind)
     if query is None:
         return Answer({"servers": []})
     try:
-        page = call.cloud.page(query)
+        page = call.cloud.rows(query)
     except NotMapped as error:
         raise Fault(400, f"marker [{query.marker}] not found") from error
     # What is known of a server in a cell that is down has a shape of its own, which older clients cannot read.
-    shown = [info for info in page.servers if call.version >= PARTIAL or not serverview.is_unknown(info)]
-    body: Json = {"servers": [view(call, info) for info in shown]}
+    shown = [each for each in page.servers if call.version >= PARTIAL or not serverview.is_unknown(each)]
+    body: Json = {"servers": [view(each) for each in shown]}
     if page.next_marker is not None:
         body["servers_links"] = [next_link(call, page.next_marker)]
     missing = page.unasked if call.version < PARTIAL or not query.by_mapping else {}
@@ -55,10 +60,12 @@ def _incomplete(call: Call, missing: Mapping[str, str]) -> str:
 
 def show(call: Call) -> Answer:
     """Show a server."""
-    info = call.cloud.server(call.ids["server_id"], call.caller)
-    if serverview.is_unknown(info) and call.version < PARTIAL:
-        raise CellDown(info.cell or "", "its servers are shown from 2.69 on")
-    return Answer({"server": serverview.show(call, info)})
+    found = call.cloud.shown(call.ids["server_id"], call.caller)
+    if isinstance(found, Shown):
+        return Answer({"server": serverview.show_row(call, found)})
+    if serverview.is_unknown(found) and call.version < PARTIAL:
+        raise CellDown(found.cell or "", "its servers are shown from 2.69 on")
+    return Answer({"server": serverview.show(call, found)})
 
 
 def delete(call: Call) -> Answer:

@@ -6,14 +6,18 @@ start, here or elsewhere, goes on with it.
 """
 
 import logging
+import ssl
 import threading
 from types import TracebackType
+from typing import Any
 
+from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Server
 
 from bfv.api.app import Application
 from bfv.api.faults import where
 from bfv.cloud import Cloud
+from bfv.errors import BadConfig
 from bfv.images.heard import Listener
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +37,18 @@ class _Quiet(Server):
         LOG.log(level, "%s", msg.partition("\n")[0])
 
 
+def _tls(conf: Any) -> BuiltinSSLAdapter | None:
+    """Return what speaks TLS with a configured certificate, None without one. Raises BadConfig."""
+    if not conf.certificate:
+        return None
+    try:
+        adapter = BuiltinSSLAdapter(conf.certificate, conf.private_key)
+    except (OSError, ssl.SSLError) as error:
+        raise BadConfig(f"[api] certificate and private_key cannot be used: {error}") from error
+    adapter.context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return adapter
+
+
 class Service:
     """Serves one cloud until it is stopped; a context manager."""
 
@@ -44,6 +60,7 @@ class Service:
         self._server = _Quiet(address, Application(cloud), numthreads=threads or conf.threads,
                               server_name="bfv", request_queue_size=128, timeout=IDLE,
                               shutdown_timeout=conf.stop_timeout)  # fmt: skip
+        self._server.ssl_adapter = _tls(conf)
         self._server.max_request_body_size, self._server.max_request_header_size = MAX_BODY, MAX_HEAD
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._server.serve, name="bfv-api"),
@@ -85,7 +102,8 @@ class Service:
     def url(self) -> str:
         """The URL of the API, as a catalog has it."""
         host, port = self._server.bind_addr[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}/v2.1"
+        scheme = "http" if self._server.ssl_adapter is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v2.1"
 
     def listens(self, seconds: float) -> bool:
         """Wait so long until notifications are listened to, and say whether they are."""

@@ -16,9 +16,7 @@ from bfv.errors import BadRequest
 from bfv.migrate import look, records, rehearsal, report, wave
 from bfv.migrate.look import Selection
 from bfv.migrate.plan import GIB, WAYS, Plan
-from bfv.migrate.wave import Done, Running, Wave, Window
-
-TROUBLE = ("failed", "not up", "unfinished")
+from bfv.migrate.wave import TROUBLE, Done, Running, Wave, Window
 
 
 def add(verbs: Any) -> None:

@@ -25,6 +25,7 @@ from bfv.parts import Parts
 from bfv.types import new_request_id
 from cells.errors import Exists
 
+TROUBLE = ("failed", "not up", "unfinished")
 LOOK = 1.0
 ATTEMPTS = 10
 # What differs between two servers that fail for one reason.
@@ -79,10 +80,11 @@ class Wave:
 
 
 class Running:
-    """A wave at work. ``stop`` ends it between two servers."""
+    """A wave at work. ``stop`` ends it between two servers, and so does a reason that ``why_stop`` gives."""
 
-    def __init__(self, parts: Parts, wave: Wave, tell: Callable[[Done], None] = lambda _: None) -> None:
-        self._parts, self._wave, self._tell = parts, wave, tell
+    def __init__(self, parts: Parts, wave: Wave, tell: Callable[[Done], None] = lambda _: None,
+                 why_stop: Callable[[], str | None] = lambda: None) -> None:  # fmt: skip
+        self._parts, self._wave, self._tell, self._why_stop = parts, wave, tell, why_stop
         self._stop = threading.Event()
         self._proven: set[str | None] = set()
         self._barred: dict[str | None, str] = {}
@@ -107,6 +109,8 @@ class Running:
         running: dict[Future[Done], Plan] = {}
         with ThreadPoolExecutor(self._wave.workers, thread_name_prefix="bfv-migrate") as threads:
             while left or running:
+                if why := self._why_stop():
+                    self.stop(why)
                 self._begin(threads, left, running)
                 if not running and self._stop.is_set():
                     break
@@ -213,9 +217,14 @@ def turn(parts: Parts, server_id: str, verb: str, **more: object) -> Intent:
 
     Raises NotFound where nothing is converted, Conflict while another works on it.
     """
+    return finish(parts, begin_turn(parts, server_id, verb, **more))
+
+
+def begin_turn(parts: Parts, server_id: str, verb: str, **more: object) -> Intent:
+    """Open what ``turn`` runs, or take what a dead worker left of it; return it held. Raises what ``turn`` raises."""
     under_way = parts.journal.opened(server_id, verb)
     if under_way:
-        return finish(parts, _taken(parts, server_id, verb))
+        return _taken(parts, server_id, verb)
     if not parts.journal.opened(server_id, CONVERTED):
         raise NotFound(f"Server {server_id} is not converted, or its old disk is released: there is no way back to it. "
                        "A new image of its volume boots a server on nova's backend.")  # fmt: skip
@@ -223,7 +232,7 @@ def turn(parts: Parts, server_id: str, verb: str, **more: object) -> Intent:
     parts.writable.require([str(kept.cell)])
     request = {**kept.request, SETTLED: has_settled(parts, kept), **more}
     _, intent = parts.journal.leave(kept, verb, "asked for", request, DONE)
-    return finish(parts, intent)
+    return intent
 
 
 def has_settled(parts: Parts, kept: Intent) -> bool:

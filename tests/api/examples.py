@@ -9,7 +9,7 @@ NOWHERE = "00000000-dead-4eef-8000-000000000000"
 IDS = {"server_id": NOWHERE, "flavor_id": "tiny", "key": "x", "group_id": NOWHERE, "project_id": "p" * 32,
        "name": "default", "service_id": NOWHERE, "hypervisor_id": NOWHERE, "aggregate_id": "1",
        "host": "h1", "volume_id": NOWHERE, "image_id": NOWHERE, "tag": "x", "network_label": "x",
-       "request_id": "x"}  # fmt: skip
+       "request_id": "x", "job_id": NOWHERE}  # fmt: skip
 HOST = {"cell": "cell1", "vcpus": 1, "memory_mb": 1, "local_gb": 1}
 # By the rule that is asked.
 BODIES = {
@@ -31,6 +31,10 @@ BODIES = {
     "bfv:servers:connect": {"connect": {"connector": {"host": "h1"}}},
     "bfv:servers:disconnect": {"disconnect": None},
     "bfv:hosts:report": {"host": HOST},
+    "bfv:migrations:run": {"migration": {"servers": [NOWHERE]}},
+    "bfv:migrations:purge": {"purge": {"wave": "x"}},
+    "bfv:servers:migration:undo": {"undo": None},
+    "bfv:servers:migration:purge": {"purge": None},
     "servers:create": {"server": {"name": "x", "imageRef": str(uuid.UUID(int=7)), "flavorRef": "tiny",
                                   "networks": "none"}},
     "servers:rebuild": {"rebuild": {"imageRef": str(uuid.UUID(int=7))}},
