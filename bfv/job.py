@@ -2,6 +2,7 @@
 """An intent in the hands of a worker: the few things that every flow does with it."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -46,7 +47,7 @@ class Job:
         """Rights to look: at all projects at once where the service user may, else at this project."""
         return self.parts.rights.everywhere(self.intent.request_id) or self.access
 
-    @property
+    @functools.cached_property
     def decision(self) -> Decision:
         """What was decided when the request was accepted."""
         assert self.intent.decision is not None, "only boots and rebuilds have a decision"

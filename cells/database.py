@@ -23,6 +23,7 @@ from cells.timer import Timer
 from cells.wire import Flight, Read, Row, Wires
 
 T = TypeVar("T")
+ATTEMPTS = 5
 # By whether it is a writer.
 _POSTGRESQL = {False: {"isolation_level": "REPEATABLE READ"}, True: {"isolation_level": "READ COMMITTED"}}
 _DEFAULT: dict[bool, dict[str, str]] = {False: {}, True: {}}
@@ -68,6 +69,7 @@ class Database:
         self.size = pool_size
         self._url = check_url(name, url)
         self._patience, self._durable = statement_timeout, sqlite_durable
+        self._retrying = self._retry(ATTEMPTS)
         # A reader of PostgreSQL sees one moment only if it is told to; a writer sees what it waited for, as in InnoDB.
         self._isolation = _POSTGRESQL if self.dialect == "postgresql" else _DEFAULT
         self._watch: Watch | None = None
@@ -186,21 +188,24 @@ class Database:
         """
         return self._wires.send(statement, values) if self._wires else None
 
-    def run(self, fn: Callable[[sa.Connection], T], *, attempts: int = 5) -> T:
+    def run(self, fn: Callable[[sa.Connection], T], *, attempts: int = ATTEMPTS) -> T:
         """Return ``fn(connection)`` from a writer transaction, repeated whole while it comes to Busy.
 
         ``fn`` must do nothing outside its transaction. Gives up after ``attempts`` or ``statement_timeout`` seconds,
         whichever is first, and raises what ``writer`` raises. Only Busy is repeated: it alone says that nothing was
         changed (``oslo_db/api.py:wrap_db_retry`` with retry_on_deadlock).
         """
-        retrying = tenacity.Retrying(
+        retrying = self._retrying if attempts == ATTEMPTS else self._retry(attempts)
+        result: T = retrying(self._once, fn)
+        return result
+
+    def _retry(self, attempts: int) -> tenacity.Retrying:
+        return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Busy),
             stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_after_delay(self._patience),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
             reraise=True,
         )
-        result: T = retrying(self._once, fn)
-        return result
 
     def _once(self, fn: Callable[[sa.Connection], T]) -> T:
         with self.writer() as conn:
