@@ -98,10 +98,10 @@ class _Session(requests.Session):
         self.trust_env = False
 
     def request(self, method: Any, url: Any, *more: Any, **kwargs: Any) -> requests.Response:
-        """Send a request; what is not plain goes the long way."""
+        """Send a request; what is not plain, or has listeners, goes the long way."""
         data = kwargs.get("data")
         whole = _PLAIN.issuperset(kwargs) and isinstance(data, str | bytes | None) and _ORDINARY.fullmatch(url)
-        if more or not whole or kwargs.get("allow_redirects", True):
+        if more or not whole or self.hooks["response"] or kwargs.get("allow_redirects", True):
             return super().request(method, url, *more, **kwargs)
         plain = requests.PreparedRequest()
         plain.method, plain.url, plain.hooks = method, url, {}

@@ -161,10 +161,7 @@ class RbdBackend(Backend, Snapshots):
     def _claim(self, own: Own, server_id: str) -> Claim:
         """Have a disk for a server, or "" to delete it. Raises InUse when somebody has it."""
         claim = Claim.new(server_id)
-        try:
-            own.pool.swap(own.image.id, "", str(claim))
-        except Exists as error:
-            raise InUse(f"Disk {own.image.id} is another server's, or being deleted, since just now.") from error
+        self._swap(own, "", str(claim))
         return claim
 
     def attach(self, access: Access, disk_id: str, server_id: str) -> Attachment:
@@ -172,6 +169,8 @@ class RbdBackend(Backend, Snapshots):
         key, server = self.pools.key(disk_id), disks.server_name(server_id).removesuffix("_disk")
         own = self.pools.own(access, key)
         status = disks.disk(own).status
+        if status == "in-use" and own.server == server:
+            return self._reserve_again(own, key)
         if status != "available":
             raise InUse(f"Disk {disk_id} is {status}, and only an available one can be attached.")
         claim = self._claim(own, server)
@@ -184,6 +183,20 @@ class RbdBackend(Backend, Snapshots):
         own.pool.set_metadata(own.id, {disks.HOST: None, disks.USED: None})
         self._name(own)
         return Attachment(str(Key(key.cell, key.image, "a", claim.token)), key.disk, server, "reserved")
+
+    def _reserve_again(self, own: Own, key: Key) -> Attachment:
+        """Bind a disk to the server that uses it once more, for when its host lets go of it."""
+        if own.claim is None or own.claim.next:
+            raise InUse(f"Disk {own.image.id} is reserved once more already.")
+        claim = dataclasses.replace(own.claim, next=disks.new_token())
+        self._swap(own, str(own.claim), str(claim))
+        return Attachment(str(Key(key.cell, key.image, "a", claim.next)), key.disk, claim.server, "reserved")
+
+    def _swap(self, own: Own, before: str, after: str) -> None:
+        try:
+            own.pool.swap(own.image.id, before, after)
+        except Exists as error:
+            raise InUse(f"Disk {own.image.id} is another server's, or being deleted, since just now.") from error
 
     def _name(self, own: Own) -> None:
         """Give a server's disk the first name that is free: of its root, or of an ephemeral disk. Repeatable."""
@@ -209,14 +222,14 @@ class RbdBackend(Backend, Snapshots):
         else:
             found = self.pools.of_server(access, server_id)
         found.sort(key=lambda own: own.claim.at if own.claim else "")
-        bound = [self._attached(own) for own in found]
-        return [each for each in bound if each and server_id in (None, each.server_id)]
+        bound = [each for own in found for each in self._attached(own)]
+        return [each for each in bound if server_id in (None, each.server_id)]
 
-    def _attached(self, own: Own) -> Attachment | None:
-        bound = disks.attachment(own)
-        if bound is None or disks.HOST not in own.image.metadata:
+    def _attached(self, own: Own) -> list[Attachment]:
+        bound = disks.attachments(own)
+        if not bound or disks.HOST not in own.image.metadata:
             return bound
-        return dataclasses.replace(bound, connection=disks.connection(own))
+        return [dataclasses.replace(bound[0], connection=disks.connection(own)), *bound[1:]]
 
     def connect(self, access: Access, attachment_id: str, connector: Mapping[str, Any]) -> Attachment:
         """Write down the host, and tell it name and monitors."""
@@ -234,10 +247,16 @@ class RbdBackend(Backend, Snapshots):
         own.pool.set_metadata(own.id, {disks.USED: "yes"})
 
     def detach(self, access: Access, attachment_id: str) -> None:
-        """Take the server's name from the image, and then its claim."""
+        """Take the server's name from the image, and then its claim; only its host's, where it is bound once more."""
         with contextlib.suppress(NotFound, Exists):
-            own, _ = self._bound(access, attachment_id)
-            own.pool.set_metadata(own.id, {disks.HOST: None, disks.USED: None})
+            own, bound = self._bound(access, attachment_id)
+            claim, first = own.claim, bound == disks.attachments(own)[0]
+            if first:
+                own.pool.set_metadata(own.id, {disks.HOST: None, disks.USED: None})
+            if claim and claim.next:
+                left = dataclasses.replace(claim, token=claim.next if first else claim.token, next="")
+                own.pool.swap(own.image.id, str(claim), str(left))
+                return
             if not disks.is_free(own.image):
                 free = disks.free_name(disks.project(own.image) or "", own.image.metadata.get(disks.MARKER, ""))
                 own.pool.rename(own.image.name, free)
@@ -246,10 +265,10 @@ class RbdBackend(Backend, Snapshots):
     def _bound(self, access: Access, attachment_id: str) -> tuple[Own, Attachment]:
         """Return what an attachment binds. Raises NotFound once the disk is another server's, or nobody's."""
         own = self.pools.own(access, self.pools.key(attachment_id, "a"))
-        bound = disks.attachment(own)
-        if bound is None or bound.id != attachment_id:
-            raise NotFound(f"Attachment {attachment_id} could not be found.")
-        return own, bound
+        for bound in disks.attachments(own):
+            if bound.id == attachment_id:
+                return own, bound
+        raise NotFound(f"Attachment {attachment_id} could not be found.")
 
     def resize(self, access: Access, disk_id: str, size: int) -> None:
         """Grow a disk to so many GiB, also under a guest. Raises BadRequest for fewer than it has."""

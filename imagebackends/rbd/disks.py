@@ -63,18 +63,27 @@ class Key:
         return f"{self.cell}-{self.image}"
 
 
+def new_token() -> str:
+    """Return what tells an attachment from all others of its disk."""
+    return secrets.token_hex(4)
+
+
 @dataclass(frozen=True)
 class Claim:
-    """Who has a disk: a server, or "" while it is being deleted. ``at`` orders claims (UTC)."""
+    """Who has a disk: a server, or "" while it is being deleted. ``at`` orders claims (UTC).
+
+    ``next`` is the token of the reservation that stays when a host lets go of the disk, "" for none.
+    """
 
     server: str
     token: str
     at: str
+    next: str = ""
 
     @classmethod
     def new(cls, server_id: str) -> "Claim":
         """Return a claim of now."""
-        return cls(server_id, secrets.token_hex(4), dt.datetime.now(dt.UTC).isoformat())
+        return cls(server_id, new_token(), dt.datetime.now(dt.UTC).isoformat())
 
     @classmethod
     def read(cls, text: str) -> "Claim | None":
@@ -82,7 +91,7 @@ class Claim:
         return cls(*json.loads(text)) if text else None
 
     def __str__(self) -> str:
-        return json.dumps([self.server, self.token, self.at])
+        return json.dumps([self.server, self.token, self.at, *([self.next] if self.next else [])])
 
 
 @dataclass(frozen=True)
@@ -190,12 +199,15 @@ def _status(own: Own) -> str:
     return "creating" if state != FAILED and lives else "error"
 
 
-def attachment(own: Own) -> Attachment | None:
-    """Return what binds a disk to a server, without its connection; None where nothing does."""
-    if own.claim is None or own.server is None:
-        return None
-    key = Key(crc(own.cell), own.image.id, "a", own.claim.token)
-    return Attachment(str(key), key.disk, own.server, "attached" if USED in own.image.metadata else "reserved")
+def attachments(own: Own) -> list[Attachment]:
+    """Return what binds a disk to its server, without connections: the one that a host may use first."""
+    claim, server = own.claim, own.server
+    if claim is None or server is None:
+        return []
+    first = "attached" if USED in own.image.metadata else "reserved"
+    keys = {token: Key(crc(own.cell), own.image.id, "a", token) for token in (claim.token, claim.next) if token}
+    return [Attachment(str(key), key.disk, server, first if token == claim.token else "reserved")
+            for token, key in keys.items()]  # fmt: skip
 
 
 def connection(own: Own) -> dict[str, Any]:

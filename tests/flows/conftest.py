@@ -15,6 +15,7 @@ SEED = int(os.environ.get("BFV_SEED", "1"))
 # The lab takes a sample of so many of these tests, and all of them in full.
 MANY = ("test_attach.py", "test_attach_kill.py", "test_disks.py", "test_strays.py")
 FEW = 6
+LONG = (*MANY, "test_driver_kill.py")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -27,7 +28,8 @@ def pytest_collection_modifyitems(config, items):
         item.add_marker(pytest.mark.full)
     left = {item for item in items if "mock-sample" in item.nodeid}
     if not os.environ.get("BFV_FULL"):
-        left |= {item for item in many if item not in lab and item.get_closest_marker("full")}
+        long = [item for item in items if item.path.name in LONG and not item.get_closest_marker("lab")]
+        left |= {item for item in long if item.get_closest_marker("full")}
     items[:] = [item for item in items if item not in left]
     config.hook.pytest_deselected(items=list(left))
 
