@@ -39,7 +39,7 @@ class Extra:
 
     def _service(self, host: str) -> Service:
         def serves() -> bool:
-            return ready.backend_serves(service, f"{host}@{self.name}", f"{self.owner}#{self.name}")
+            return ready.backends_serve(service, {f"{host}@{self.name}": f"{self.owner}#{self.name}"})
 
         service = cinder_volume(f"{self.name}-{host}", serves)
         return service
