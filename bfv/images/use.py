@@ -114,6 +114,9 @@ def _joined(job: Job, image: Image, spec: DiskSpec) -> Standing | None:
                 job.check()
                 time.sleep(min(LONGEST, max(FIRST, (time.monotonic() - began) / 10)))
                 continue
+        elif last is not None and warm.stands(parts, image, target).is_warm:
+            # It ended between the two looks.
+            continue
         elif led or not _may_begin(job, last):
             return None
         else:
