@@ -45,7 +45,9 @@ def _list(call: Call, kind: str, view: Callable[[Any], Json]) -> Answer:
         raise Fault(400, f"marker [{query.marker}] not found") from error
     # What is known of a server in a cell that is down has a shape of its own, which older clients cannot read.
     shown = [each for each in page.servers if call.version >= PARTIAL or not serverview.is_unknown(each)]
-    body: Json = {"servers": [view(each) for each in shown]}
+    views = [view(each) for each in shown]
+    serverview.add_asked(call, views)
+    body: Json = {"servers": views}
     if page.next_marker is not None:
         body["servers_links"] = [next_link(call, page.next_marker)]
     missing = page.unasked if call.version < PARTIAL or not query.by_mapping else {}

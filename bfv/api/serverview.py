@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server as the Compute API shows it, by microversion (``nova/api/openstack/compute/views/servers.py``)."""
 
+from collections.abc import Iterable
+
 import orjson
 
 from bfv.api import addresses, rowview
@@ -9,12 +11,12 @@ from bfv.api.rowview import DEFAULT_GROUP, hash_of_host, moment
 from bfv.errors import CellDown
 from bfv.find import Shown
 from bfv.types import ServerInfo
-from cells import groups
+from cells import groups, specs
 from cells.listing import Brief, Detail
 from cells.types import Flavor
 
-__all__ = ["DEFAULT_GROUP", "basic", "changed", "detail", "flavor", "hash_of_host", "is_unknown", "known", "links",
-           "moment", "show"]  # fmt: skip
+__all__ = ["DEFAULT_GROUP", "add_asked", "basic", "changed", "detail", "flavor", "hash_of_host", "is_unknown", "known",
+           "links", "moment", "show"]  # fmt: skip
 
 
 def links(call: Call, kind: str, key: str) -> list[Json]:
@@ -61,6 +63,7 @@ def show(call: Call, info: ServerInfo) -> Json:
             "OS-EXT-STS:power_state": 0,
             "user_id": info.user_id or "UNKNOWN",
         }
+    add_asked(call, [view], unsaid={})
     return view | _groups(call, info.id)
 
 
@@ -71,7 +74,20 @@ def show_row(call: Call, shown: Shown) -> Json:
         view["pinned_availability_zone"] = shown.pinned_availability_zone
     if f"{rowview.ATTRIBUTES}user_data" in view:
         view[f"{rowview.ATTRIBUTES}user_data"] = shown.user_data()
+    add_asked(call, [view], unsaid={})
     return view | _groups(call, shown.row.uuid)
+
+
+def add_asked(call: Call, views: Iterable[Json], unsaid: Json | None = None) -> None:
+    """Put into views what was asked for when their servers were booted; ``unsaid`` are hints where no spec is left.
+
+    Until 2.99 views have no place for it, and in all microversions those of servers whose cell is down.
+    """
+    places = {view["id"]: view for view in views if "scheduler_hints" in view}
+    found = specs.asked(call.cloud.parts.api, places)
+    for server_id, view in places.items():
+        zone, hints = found.get(server_id, (None, unsaid))
+        view.update(pinned_availability_zone=zone, scheduler_hints=hints)
 
 
 def _groups(call: Call, server_id: str) -> Json:
@@ -121,6 +137,7 @@ def _row(info: ServerInfo) -> Detail:
         "volumes_json": orjson.dumps(volumes).decode(),
         "fault_json": orjson.dumps([why.code, why.message, why.details, at]).decode() if why else None,
         "flavor_json": "",
+        "system_metadata_json": orjson.dumps(dict(info.system_metadata)).decode(),
     }
     return Detail(**{**dict.fromkeys(Detail._fields), **same, **told})
 

@@ -6,7 +6,7 @@ under way. Its columns are a ``Detail``'s fields in their order, so that a row i
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -81,6 +81,7 @@ def _satellites(dialect: str) -> list[ColumnElement[Any]]:
         sa.case((instances.c.locked, _newest(instance_system_metadata, instance_system_metadata.c.value,
                                              instance_system_metadata.c.key == _sql("locked_reason")))),
         _fault(),
+        _system_metadata(pairs),
     ]  # fmt: skip
 
 
@@ -100,6 +101,13 @@ def _fault() -> ColumnElement[Any]:
     c = instance_faults.c
     fault = _newest(instance_faults, sa.func.json_array(c.code, c.message, c.details, c.created_at), c.deleted == _ZERO)
     return sa.case((instances.c.vm_state.in_([_sql("error"), _sql("deleted")]), fault))
+
+
+def _system_metadata(pairs: Callable[..., ColumnElement[Any]]) -> ColumnElement[Any]:
+    c = instance_system_metadata.c
+    # With its server a key is deleted too, and still tells what it was.
+    kept = sa.or_(c.deleted == _ZERO, instances.c.deleted != _ZERO)
+    return sa.case((instances.c.image_ref > _sql(""), _of(instance_system_metadata, pairs(c.key, c.value), kept)))
 
 
 def _volumes(sqlite: bool) -> ColumnElement[Any]:
