@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bfv import several
-from bfv.api import devices, rowview, schemas, serverview
+from bfv.api import devices, requestspecs, rowview, schemas, serverview
 from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import PARTIAL, is_true, next_link, servers_query
@@ -46,7 +46,7 @@ def _list(call: Call, kind: str, view: Callable[[Any], Json]) -> Answer:
     # What is known of a server in a cell that is down has a shape of its own, which older clients cannot read.
     shown = [each for each in page.servers if call.version >= PARTIAL or not serverview.is_unknown(each)]
     views = [view(each) for each in shown]
-    serverview.add_asked(call, views)
+    requestspecs.tell(call, views)
     body: Json = {"servers": views}
     if page.next_marker is not None:
         body["servers_links"] = [next_link(call, page.next_marker)]

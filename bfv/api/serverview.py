@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server as the Compute API shows it, by microversion (``nova/api/openstack/compute/views/servers.py``)."""
 
-from collections.abc import Iterable
-
 import orjson
 
-from bfv.api import addresses, rowview
+from bfv.api import addresses, requestspecs, rowview
 from bfv.api.call import Call, Json
 from bfv.api.rowview import DEFAULT_GROUP, hash_of_host, moment
 from bfv.errors import CellDown
 from bfv.find import Shown
 from bfv.types import ServerInfo
-from cells import groups, specs
+from cells import groups
 from cells.listing import Brief, Detail
 from cells.types import Flavor
 
-__all__ = ["DEFAULT_GROUP", "add_asked", "basic", "changed", "detail", "flavor", "hash_of_host", "is_unknown", "known",
+__all__ = ["DEFAULT_GROUP", "basic", "changed", "detail", "flavor", "hash_of_host", "is_unknown", "known",
            "links", "moment", "show"]  # fmt: skip
 
 
@@ -63,7 +61,7 @@ def show(call: Call, info: ServerInfo) -> Json:
             "OS-EXT-STS:power_state": 0,
             "user_id": info.user_id or "UNKNOWN",
         }
-    add_asked(call, [view], unsaid={})
+    requestspecs.tell(call, [view], unsaid={})
     return view | _groups(call, info.id)
 
 
@@ -74,20 +72,8 @@ def show_row(call: Call, shown: Shown) -> Json:
         view["pinned_availability_zone"] = shown.pinned_availability_zone
     if f"{rowview.ATTRIBUTES}user_data" in view:
         view[f"{rowview.ATTRIBUTES}user_data"] = shown.user_data()
-    add_asked(call, [view], unsaid={})
+    requestspecs.tell(call, [view], unsaid={})
     return view | _groups(call, shown.row.uuid)
-
-
-def add_asked(call: Call, views: Iterable[Json], unsaid: Json | None = None) -> None:
-    """Put into views what was asked for when their servers were booted; ``unsaid`` are hints where no spec is left.
-
-    Until 2.99 views have no place for it, and in all microversions those of servers whose cell is down.
-    """
-    places = {view["id"]: view for view in views if "scheduler_hints" in view}
-    found = specs.asked(call.cloud.parts.api, places)
-    for server_id, view in places.items():
-        zone, hints = found.get(server_id, (None, unsaid))
-        view.update(pinned_availability_zone=zone, scheduler_hints=hints)
 
 
 def _groups(call: Call, server_id: str) -> Json:

@@ -88,12 +88,18 @@ def asked_for(door, server_id, version):
     return [door.show(server_id, version=version), changed, *(each for each in listed if each["id"] == server_id)]
 
 
-def test_a_server_without_a_request_spec_has_asked_for_nothing(door, image):
+def test_a_server_without_hints_or_without_a_request_spec_is_told_as_nova_does(door, image):
     server_id = door.boot(image)
     door.running(server_id)
+    assert [shown["scheduler_hints"] for shown in asked_for(door, server_id, "2.100")] == [{}] * 3
+    spec = door.cloud.parts.registry.request_spec(server_id)
+    spec["nova_object.data"] |= {"scheduler_hints": None, "availability_zone": "pinned"}
+    door.cloud.parts.registry.update_request_spec(server_id, spec)
+    told = {(each["scheduler_hints"], each["pinned_availability_zone"]) for each in asked_for(door, server_id, "2.100")}
+    assert told == {(None, "pinned")}
     with door.cloud.parts.api.writer() as conn:
         conn.execute(request_specs.delete().where(request_specs.c.instance_uuid == server_id))
-    # As nova: no hints where it is shown alone, and not known in a list.
+    # Shown alone it has no hints, and in a list nobody knows.
     assert [shown["scheduler_hints"] for shown in asked_for(door, server_id, "2.100")] == [{}, {}, None]
     door("DELETE", f"/servers/{server_id}")
     door.gone(server_id)
