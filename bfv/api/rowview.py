@@ -26,7 +26,7 @@ FAULTY = {"ERROR", "DELETED"}
 ATTRIBUTES = "OS-EXT-SRV-ATTR:"
 # From this microversion on a server tells its flavor and not where it is.
 FLAVOR_ITSELF = 47
-TELLS_IMAGE, TELLS_HINTS = 98, 100
+TELLS_PROPERTIES, TELLS_HINTS = 98, 100
 _GROUPS = orjson.Fragment(orjson.dumps(DEFAULT_GROUP))
 
 
@@ -154,7 +154,7 @@ def flavor(made_of: Flavor | None, base: str, *, specs: bool) -> Json:
 def _image(call: Call, row: Detail) -> Json | str:
     """Return a server's image, from 2.98 on with the properties that it had then."""
     view = image(call.base, row.image_ref or "")
-    if isinstance(view, dict) and call.version >= TELLS_IMAGE:
+    if isinstance(view, dict) and call.version >= TELLS_PROPERTIES:
         view["properties"] = imageproperties.told(row.system_metadata)
     return view
 

@@ -19,7 +19,7 @@ class Detail(NamedTuple):
     nova's view has them (``id``, ``delete_on_termination``), nova's own text of the network and of the flavor
     (``instance_extra.flavor``). The properties of the same names parse it; of equal flavor texts only the first is
     parsed. ``fault_json`` (code, message, details, time) is only filled where nova shows a fault: in ERROR and DELETED;
-    ``system_metadata_json`` only of servers with an ``image_ref``.
+    ``system_metadata_json`` only of servers with an ``image_ref``, and if it is asked for.
     A tuple, because a row of the database becomes one as it is.
     """
 
