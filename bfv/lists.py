@@ -132,6 +132,7 @@ def _detail(row: Detail) -> ServerInfo:
         key_name=row.key_name,
         config_drive=row.config_drive or "",
         image_ref=row.image_ref or "",
+        system_metadata=row.system_metadata,
         root_device_name=row.root_device_name,
         reservation_id=row.reservation_id,
         launch_index=row.launch_index or 0,

@@ -222,6 +222,7 @@ class ServerInfo:
     key_name: str | None = None
     config_drive: str = ""
     image_ref: str = ""
+    system_metadata: Mapping[str, str | None] = field(default_factory=dict)
     root_device_name: str | None = None
     reservation_id: str | None = None
     pinned_availability_zone: str | None = None

@@ -44,7 +44,7 @@ def create(call: Call) -> Answer:
         # Another took it since it was looked at; nova's word for it.
         raise Fault(400, f"Invalid volume: {error}") from error
     if call.version >= ASYNCHRONOUS:
-        return Answer(code=202)
+        return Answer()
     view: Json = {
         "id": request.volume_id,
         "serverId": server_id,
@@ -65,6 +65,8 @@ def delete(call: Call) -> Answer:
 
 
 ROUTES = (
-    Route("POST", attachments.VOLUMES, create, "os-volumes-attachments:create", body=body),
+    Route("POST", attachments.VOLUMES, create, "os-volumes-attachments:create", body=body, until=ASYNCHRONOUS - 1),
+    Route("POST", attachments.VOLUMES, create, "os-volumes-attachments:create", body=body, code=202,
+          since=ASYNCHRONOUS),
     Route("DELETE", attachments.VOLUME, delete, "os-volumes-attachments:delete", code=202),
-)
+)  # fmt: skip

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from bfv.api.call import Call, Json
 from bfv.api.faults import Fault
+from bfv.api.rowview import TELLS_PROPERTIES
 from cells.listing import Query
 from cells.listing.filters import STATUSES
 from cells.types import Down
@@ -56,6 +57,7 @@ def servers_query(call: Call, kind: str) -> Query | None:
         sort_dirs=tuple(call.query.get("sort_dir", ())),
         deleted=True if call.is_admin and is_true(call.asked("deleted")) else None,
         detail=kind == "detail",
+        system_metadata=call.version >= TELLS_PROPERTIES,
     )
 
 

@@ -20,7 +20,7 @@ _COMPONENTS = {
             "name": versions.HEADER,
             "in": "header",
             "description": f"`compute 2.{versions.MIN}` to `compute 2.{versions.MAX}`; without it 2.{versions.MIN}.",
-            "schema": {"type": "string", "pattern": r"^compute 2\.[1-9][0-9]?$"},
+            "schema": {"type": "string", "pattern": r"^compute 2\.[1-9][0-9]{0,2}$"},
         }
     },
     "responses": {"fault": _FAULT},

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from bfv import view
-from bfv.api import addresses
+from bfv.api import addresses, imageproperties
 from bfv.api.call import Call, Json
 from cells.encode import load_instance_flavor
 from cells.listing import Detail
@@ -26,6 +26,7 @@ FAULTY = {"ERROR", "DELETED"}
 ATTRIBUTES = "OS-EXT-SRV-ATTR:"
 # From this microversion on a server tells its flavor and not where it is.
 FLAVOR_ITSELF = 47
+TELLS_PROPERTIES, TELLS_HINTS = 98, 100
 _GROUPS = orjson.Fragment(orjson.dumps(DEFAULT_GROUP))
 
 
@@ -46,7 +47,7 @@ def shower(call: Call) -> Callable[[Detail], Json]:
             "user_id": row.user_id or "",
             "metadata": orjson.Fragment(row.metadata_json),
             "hostId": hash_of_host(row.project_id or "", row.host or ""),
-            "image": image(call.base, row.image_ref or ""),
+            "image": _image(call, row),
             "flavor": _flavor(row.flavor_json, flavor_base, specs),
             "created": moment(row.created_at),
             "updated": moment(row.updated_at or row.created_at),
@@ -100,6 +101,8 @@ def _later(version: int, row: Detail, shown: Json) -> None:
         shown[f"{ATTRIBUTES}hostname"] = row.hostname
     if version >= 96:
         shown["pinned_availability_zone"] = None
+    if version >= TELLS_HINTS:
+        shown["scheduler_hints"] = None
 
 
 def _attributes(version: int, row: Detail, shown: Json) -> None:
@@ -148,8 +151,16 @@ def flavor(made_of: Flavor | None, base: str, *, specs: bool) -> Json:
     return view | ({"extra_specs": dict(made_of.extra_specs)} if specs else {})
 
 
+def _image(call: Call, row: Detail) -> Json | str:
+    """Return a server's image, from 2.98 on with the properties that it had then."""
+    view = image(call.base, row.image_ref or "")
+    if isinstance(view, dict) and call.version >= TELLS_PROPERTIES:
+        view["properties"] = imageproperties.told(row.system_metadata)
+    return view
+
+
 def image(base: str, image_ref: str) -> Json | str:
-    """Return a server's image: nothing, as its root disk is a volume."""
+    """Return which image a server is made of: nothing, if its root disk is a volume."""
     if not image_ref:
         return ""
     return {"id": image_ref, "links": [{"rel": "bookmark", "href": f"{base}/images/{image_ref}"}]}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bfv import several
-from bfv.api import devices, rowview, schemas, serverview
+from bfv.api import devices, requestspecs, rowview, schemas, serverview
 from bfv.api.call import Answer, Call, Json, Route
 from bfv.api.faults import Fault
 from bfv.api.listing import PARTIAL, is_true, next_link, servers_query
@@ -45,7 +45,9 @@ def _list(call: Call, kind: str, view: Callable[[Any], Json]) -> Answer:
         raise Fault(400, f"marker [{query.marker}] not found") from error
     # What is known of a server in a cell that is down has a shape of its own, which older clients cannot read.
     shown = [each for each in page.servers if call.version >= PARTIAL or not serverview.is_unknown(each)]
-    body: Json = {"servers": [view(each) for each in shown]}
+    views = [view(each) for each in shown]
+    requestspecs.tell(call, views)
+    body: Json = {"servers": views}
     if page.next_marker is not None:
         body["servers_links"] = [next_link(call, page.next_marker)]
     missing = page.unasked if call.version < PARTIAL or not query.by_mapping else {}

@@ -3,7 +3,7 @@
 
 import orjson
 
-from bfv.api import addresses, rowview
+from bfv.api import addresses, requestspecs, rowview
 from bfv.api.call import Call, Json
 from bfv.api.rowview import DEFAULT_GROUP, hash_of_host, moment
 from bfv.errors import CellDown
@@ -13,8 +13,8 @@ from cells import groups
 from cells.listing import Brief, Detail
 from cells.types import Flavor
 
-__all__ = ["DEFAULT_GROUP", "basic", "changed", "detail", "flavor", "hash_of_host", "is_unknown", "known", "links",
-           "moment", "show"]  # fmt: skip
+__all__ = ["DEFAULT_GROUP", "basic", "changed", "detail", "flavor", "hash_of_host", "is_unknown", "known",
+           "links", "moment", "show"]  # fmt: skip
 
 
 def links(call: Call, kind: str, key: str) -> list[Json]:
@@ -61,6 +61,7 @@ def show(call: Call, info: ServerInfo) -> Json:
             "OS-EXT-STS:power_state": 0,
             "user_id": info.user_id or "UNKNOWN",
         }
+    requestspecs.tell(call, [view], unsaid={})
     return view | _groups(call, info.id)
 
 
@@ -71,6 +72,7 @@ def show_row(call: Call, shown: Shown) -> Json:
         view["pinned_availability_zone"] = shown.pinned_availability_zone
     if f"{rowview.ATTRIBUTES}user_data" in view:
         view[f"{rowview.ATTRIBUTES}user_data"] = shown.user_data()
+    requestspecs.tell(call, [view], unsaid={})
     return view | _groups(call, shown.row.uuid)
 
 
@@ -121,6 +123,7 @@ def _row(info: ServerInfo) -> Detail:
         "volumes_json": orjson.dumps(volumes).decode(),
         "fault_json": orjson.dumps([why.code, why.message, why.details, at]).decode() if why else None,
         "flavor_json": "",
+        "system_metadata_json": orjson.dumps(dict(info.system_metadata)).decode(),
     }
     return Detail(**{**dict.fromkeys(Detail._fields), **same, **told})
 

@@ -70,7 +70,7 @@ def _page(registry: Registry, cells: Cells, query: Query, where: Sequence[filter
     downs = {uuid: answer for uuid, answer in answers.items() if isinstance(answer, Down)}
     rows = list(islice(heapq.merge(*lists, key=lambda row: row.key), query.limit))
     servers: list[Entry] = []
-    servers += _in_full(cells, rows, where, downs) if query.detail else [row.brief for row in rows]
+    servers += _in_full(cells, query, rows, where, downs) if query.detail else [row.brief for row in rows]
     full = len(rows) == query.limit
     marker = rows[-1].brief.uuid if full else None
     return Page(tuple(servers), marker, tuple(downs.values())), rows[-1].key.values if full else None
@@ -91,10 +91,10 @@ def _rows(cell: Cell, database: Database, query: Query, where: Sequence[filters.
         ]
 
 
-def _in_full(cells: Cells, rows: Sequence[_Row], where: Sequence[filters.Condition],
+def _in_full(cells: Cells, query: Query, rows: Sequence[_Row], where: Sequence[filters.Condition],
              downs: dict[str, Down]) -> list[Entry]:  # fmt: skip
     """Return the rows with their details; a cell that went down since is noted and leaves ``Minimal`` entries."""
-    statement = detail.statement(where)
+    statement = detail.statement(where, system_metadata=query.system_metadata)
     asked: dict[str, tuple[Cell, list[str]]] = {}
     for row in rows:
         asked.setdefault(row.cell.uuid, (row.cell, []))[1].append(row.brief.uuid)

@@ -111,7 +111,7 @@ class Listing:
         for row in stretch.rows:
             if row.cell_id is not None and row.cell_id not in downs:
                 asked.setdefault(row.cell_id, []).append(row)
-        statement = detail.ALL if query.detail else detail.ALL_BRIEF
+        statement = detail.ALL[query.system_metadata] if query.detail else detail.ALL_BRIEF
         rows = self._rows(statement, stretch.cells, {
             key: [row.instance_uuid for row in theirs] for key, theirs in asked.items()
         }, downs)  # fmt: skip

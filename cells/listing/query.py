@@ -32,7 +32,8 @@ class Query:
 
     ``marker`` is the id of the last server of the page before. ``filters`` by nova's names, see ``filters.FILTERS``.
     ``deleted`` True is deleted and soft-deleted servers only, False the others, None what nova does: the others, and
-    both kinds once a ``changes-`` filter is given. Without ``detail`` servers are ``Brief``. Raises BadQuery.
+    both kinds once a ``changes-`` filter is given. Without ``detail`` servers are ``Brief``; with
+    ``system_metadata`` those of an image tell theirs. Raises BadQuery.
     """
 
     project_id: str | None = None
@@ -43,6 +44,7 @@ class Query:
     sort_dirs: tuple[str, ...] = ()
     deleted: bool | None = None
     detail: bool = True
+    system_metadata: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_LIMIT:

@@ -18,7 +18,8 @@ class Detail(NamedTuple):
     What ends in ``_json`` is JSON text, ready to be sent: an object of metadata, a list of tags, a list of volumes as
     nova's view has them (``id``, ``delete_on_termination``), nova's own text of the network and of the flavor
     (``instance_extra.flavor``). The properties of the same names parse it; of equal flavor texts only the first is
-    parsed. ``fault_json`` (code, message, details, time) is only filled where nova shows a fault: in ERROR and DELETED.
+    parsed. ``fault_json`` (code, message, details, time) is only filled where nova shows a fault: in ERROR and DELETED;
+    ``system_metadata_json`` only of servers with an ``image_ref``, and if it is asked for.
     A tuple, because a row of the database becomes one as it is.
     """
 
@@ -63,6 +64,7 @@ class Detail(NamedTuple):
     volumes_json: str
     locked_reason: str | None
     fault_json: str | None
+    system_metadata_json: str | None
 
     @property
     def flavor(self) -> Flavor:
@@ -95,6 +97,12 @@ class Detail(NamedTuple):
         code, message, details, created_at = json.loads(self.fault_json)
         at = None if created_at is None else dt.datetime.fromisoformat(created_at)
         return Fault(code, message or "", details or "", at)
+
+    @property
+    def system_metadata(self) -> dict[str, str | None]:
+        """The ``image_*`` keys of a server with an ``image_ref`` and what else stands beside them; else nothing."""
+        found: dict[str, str | None] = json.loads(self.system_metadata_json or "{}")
+        return found
 
     def __repr__(self) -> str:
         # Rows hold user data; what is printed goes into logs.

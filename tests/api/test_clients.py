@@ -35,7 +35,7 @@ def command(door):
     running = {}
 
     def start(user):
-        environment = door.world.environment(user) | {"OS_COMPUTE_API_VERSION": "2.96", "OS_IDENTITY_API_VERSION": "3"}
+        environment = door.world.environment(user) | {"OS_COMPUTE_API_VERSION": "2.101", "OS_IDENTITY_API_VERSION": "3"}
         del environment["PYTHONPATH"]
         running[user] = subprocess.Popen([LAB_PYTHON, ROOT / "tests" / "api" / "osc.py"], env=environment, text=True,
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip

@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
 from cells import servers
+from cells.schema_api import request_specs
 from tests.api.conftest import away, opened
 
 KEY = (
@@ -80,6 +81,30 @@ def test_the_groups_of_another_project_are_for_admins_alone(door, group):
     assert seen == {"other": [], "admin": [made["id"]]}
 
 
+def asked_for(door, server_id, version):
+    """Return a server as each call shows it that tells of hints."""
+    changed = door("PUT", f"/servers/{server_id}", {"server": {"description": "x"}}, version=version).json()["server"]
+    listed = door("GET", "/servers/detail", version=version).json()["servers"]
+    return [door.show(server_id, version=version), changed, *(each for each in listed if each["id"] == server_id)]
+
+
+def test_a_server_without_hints_or_without_a_request_spec_is_told_as_nova_does(door, image):
+    server_id = door.boot(image)
+    door.running(server_id)
+    assert [shown["scheduler_hints"] for shown in asked_for(door, server_id, "2.100")] == [{}] * 3
+    spec = door.cloud.parts.registry.request_spec(server_id)
+    spec["nova_object.data"] |= {"scheduler_hints": None, "availability_zone": "pinned"}
+    door.cloud.parts.registry.update_request_spec(server_id, spec)
+    told = {(each["scheduler_hints"], each["pinned_availability_zone"]) for each in asked_for(door, server_id, "2.100")}
+    assert told == {(None, "pinned")}
+    with door.cloud.parts.api.writer() as conn:
+        conn.execute(request_specs.delete().where(request_specs.c.instance_uuid == server_id))
+    # Shown alone it has no hints, and in a list nobody knows.
+    assert [shown["scheduler_hints"] for shown in asked_for(door, server_id, "2.100")] == [{}, {}, None]
+    door("DELETE", f"/servers/{server_id}")
+    door.gone(server_id)
+
+
 def test_members_are_shown_while_they_are_there_whether_their_cell_answers_or_not(door, world, image, group):
     made = group(policy="soft-affinity").json()["server_group"]
     hints = {"os:scheduler_hints": {"group": made["id"]}}
@@ -88,6 +113,10 @@ def test_members_are_shown_while_they_are_there_whether_their_cell_answers_or_no
     answer = door("POST", "/servers", {"server": server, **hints}, version="2.96")
     server_id = answer.json()["server"]["id"]
     door.running(server_id)
+    told = {"scheduler_hints": {"group": [made["id"]]}, "pinned_availability_zone": "nova"}
+    for shown in asked_for(door, server_id, "2.100"):
+        assert told.items() <= shown.items()
+    assert not [shown for shown in asked_for(door, server_id, "2.99") if "scheduler_hints" in shown]
     cell = door.cloud.parts.registry.mapping(server_id).cell.name
     path = f"/os-server-groups/{made['id']}"
     with away(world, cell), opened(world) as lost:

@@ -4,6 +4,8 @@
 import pytest
 import requests
 
+from cells import servers
+from cells.schema_cell import instances
 from tests import sites
 
 
@@ -62,6 +64,32 @@ def test_a_server_is_rebuilt_and_keeps_its_volume(door, site, server_id):
     assert door.show(server_id)["os-extended-volumes:volumes_attached"] == [volume]
     held = site.call("admin", "GET", f"{site.volume_url}/volumes/{volume['id']}").json()["volume"]
     assert held["volume_image_metadata"]["image_id"] == other
+
+
+def test_an_image_is_told_with_those_of_its_properties_that_nova_knows(door, image, server_id):
+    database = door.cloud.parts.cells.of(door.cloud.parts.registry.find_mapping(server_id).cell)
+    kept = {"os_type": "linux", "hw_disk_bus": "scsi", "vmware_ostype": "x"}
+    keys = {f"image_{name}": value for name, value in {**kept, "mine": "y", "min_ram": "0"}.items()}
+    with database.writer() as conn:
+        conn.execute(instances.update().where(instances.c.uuid == server_id).values(image_ref=image))
+    servers.replace_image(database, server_id, image, {**keys, "image_base_image_ref": image})
+
+    def told(version):
+        changed = door("PUT", f"/servers/{server_id}", {"server": {"description": "x"}}, version=version)
+        pages = [door("GET", f"/servers/detail{query}", version=version).json()["servers"]
+                 for query in ("", "?sort_key=display_name")]  # fmt: skip
+        return [door.show(server_id, version=version)["image"], changed.json()["server"]["image"],
+                *(each["image"] for page in pages for each in page if each["id"] == server_id)]  # fmt: skip
+
+    older = {"id": image, "links": [{"rel": "bookmark", "href": door.url.replace("/v2.1", f"/images/{image}")}]}
+    assert told("2.97") == [older] * 4
+    assert told("2.98") == [{**older, "properties": kept}] * 4
+    rebuilt = door("POST", f"/servers/{server_id}/action", {"rebuild": {"imageRef": image}}, version="2.98")
+    assert rebuilt.json()["server"]["image"] == {**older, "properties": kept}
+    door.running(server_id)
+    with database.writer() as conn:
+        conn.execute(instances.update().where(instances.c.uuid == server_id).values(image_ref=""))
+    assert told("2.98") == [""] * 4
 
 
 def test_an_explicit_root_is_made_as_it_is_asked_for(door, site, image):

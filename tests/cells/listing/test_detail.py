@@ -102,6 +102,20 @@ def test_the_latest_fault_is_told_of_a_server_in_error_only(cell):
     assert read(cell).fault is None
 
 
+def test_system_metadata_is_told_if_asked_for_of_a_server_with_an_image_and_also_when_it_is_deleted(cell):
+    keys, metadata = instance_system_metadata, {"image_os_type": 'a"b', "image_hw_cpu_cores": "2"}
+    written(cell, system_metadata={**metadata, "image_old": "x"})
+    execute(cell, keys.update().where(keys.c.key == "image_old").values(deleted=keys.c.id))
+    assert read(cell).system_metadata == {}
+    assert read(cell, system_metadata=True).system_metadata == metadata
+    for image_ref in ("", None):
+        execute(cell, instances.update().values(image_ref=image_ref))
+        assert read(cell, system_metadata=True).system_metadata == {}
+    execute(cell, instances.update().values(image_ref="i", deleted=instances.c.id))
+    execute(cell, keys.update().values(deleted=keys.c.id))
+    assert read(cell, where=(), system_metadata=True).system_metadata == {**metadata, "image_old": "x"}
+
+
 def test_why_a_server_is_locked_is_told_while_it_is(cell):
     written(cell, system_metadata={"locked_reason": "hands off"})
     assert read(cell).locked_reason is None
