@@ -40,7 +40,7 @@ def chosen(found, full):
     return found if full else random.Random(SEED).sample(found, min(SAMPLE, len(found)))
 
 
-HOW_MUCH = [pytest.param(False, id="sample"), pytest.param(True, id="all", marks=pytest.mark.full)]
+HOW_MUCH = [pytest.param(False, id="sample"), pytest.param(True, id="all", marks=[pytest.mark.full, pytest.mark.long])]
 
 
 def consistent(world, site, server_id, before):

@@ -3,7 +3,7 @@
 
 A machine of hypothesis does what it likes to some servers and notes only what it knows for sure. In the end, with
 the faults gone and all repaired, the rows, the journal and the cloud must agree, and after the last deletion nothing
-is left. On the mocked cloud only: a mistake is then made small by doing all of it again and again.
+is left. On the mocked cloud only: a history that fails is printed with what repeats it.
 ``BFV_RANDOM=N`` tries N times as many examples.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -36,7 +36,8 @@ CALLS = {
     "connect": [("PUT", "/attachments/"), ("POST", "/action$")],
     "disconnect": [("POST", "/attachments$"), ("DELETE", "/attachments/")],
 }
-# A request that takes effect later than late_answer breaks a promise, and so does a POST that is done twice.
+# A request that takes effect later than late_answer breaks a promise, and so does a POST that is done twice. Who
+# asks for a connection once more waits for no late one, and that would undo what came after it.
 FAULTS = [
     {"kind": "lost_before"},
     {"kind": "lost_after"},
@@ -55,6 +56,7 @@ def fault(verb):
         {"method": method, "path": path, **how}
         for method, path in CALLS[verb]
         for how in FAULTS + (TWICE if method in ("PUT", "DELETE") else [])
+        if (method, how["kind"]) != ("PUT", "lost_late")
     ]
     return st.none() | st.sampled_from(met)
 
@@ -247,6 +249,7 @@ def mocked():
         yield site
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120 * EXAMPLES)
 def test_rows_journal_and_cloud_agree_after_any_history(mocked):
     image = mocked.upload(os.urandom(1 << 20))
@@ -257,6 +260,8 @@ def test_rows_journal_and_cloud_agree_after_any_history(mocked):
             stateful_step_count=STEPS,
             deadline=None,
             print_blob=True,
+            # A history that fails is printed with what repeats it; to shrink it takes longer than all other tests.
+            phases=set(Phase) - {Phase.shrink, Phase.explain},
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -120,6 +120,7 @@ def test_what_cinder_evicts_again_and_again_is_told_and_left_alone(site, tmp_pat
         assert f"evicts image {kept} again and again" in told
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_verbs_of_operators_tell_in_words_and_in_json(site, tmp_path, make_image):
     name = f"keep-{tmp_path.parent.name}-{tmp_path.name}"
