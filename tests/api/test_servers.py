@@ -75,7 +75,7 @@ def test_an_image_is_told_with_those_of_its_properties_that_nova_knows(door, ima
     servers.replace_image(database, server_id, image, {**keys, "image_base_image_ref": image})
 
     def told(version):
-        changed = door("PUT", f"/servers/{server_id}", {"server": {"description": "x"}}, version=version)
+        changed = door("PUT", f"/servers/{server_id}", {"server": {"description": "what for"}}, version=version)
         pages = [door("GET", f"/servers/detail{query}", version=version).json()["servers"]
                  for query in ("", "?sort_key=display_name")]  # fmt: skip
         return [door.show(server_id, version=version)["image"], changed.json()["server"]["image"],
