@@ -21,7 +21,7 @@ from bfv.images.standing import Standing
 from bfv.job import Job
 from bfv.journal import Intent
 from bfv.parts import Parts
-from bfv.types import BootRequest, Caller, Decision
+from bfv.types import BootRequest, Caller, Decision, plain
 from cells import flavors
 from cells.errors import Exists, NotMapped
 from cells.groups import Group
@@ -188,10 +188,10 @@ def accept(parts: Parts, caller: Caller, considered: Considered, least: int = 1,
 
 def _write(parts: Parts, caller: Caller, considered: Considered, request: BootRequest, conn: sa.Connection) -> Intent:
     """Write the intent of one server, with its claim."""
-    boot = dataclasses.asdict(request)
+    boot = plain(request)
     secret = {name: value for name in ("user_data", "admin_pass") if (value := boot.pop(name))}
     boot["has_user_data"] = "user_data" in secret
-    image = dataclasses.asdict(considered.image) if considered.image else None
+    image = plain(considered.image)
     return parts.journal.insert(
         conn,
         "boot",
@@ -199,7 +199,7 @@ def _write(parts: Parts, caller: Caller, considered: Considered, request: BootRe
         project_id=caller.project_id,
         user_id=caller.user_id,
         request_id=caller.request_id,
-        request=caller.asked({"boot": boot, "image": image, "flavor": dataclasses.asdict(considered.flavor)}),
+        request=caller.asked({"boot": boot, "image": image, "flavor": plain(considered.flavor)}),
         payload=secret or None,
         also=lambda conn, intent_id: _claim(parts, caller, considered, request.server_id, conn, intent_id).to_dict(),
     )

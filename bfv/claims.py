@@ -13,7 +13,7 @@ is one that was counted.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 from weakref import WeakValueDictionary
@@ -23,7 +23,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from bfv.fit import Size
 from bfv.tables import claims, locks
-from bfv.types import utcnow
+from bfv.types import plain, utcnow
 from cells.errors import Busy
 from cells.fixed import Fixed
 
@@ -142,10 +142,10 @@ def end_server(conn: sa.Connection, server_id: str) -> None:
 
 
 def _row(claim: Claim) -> dict[str, Any]:
-    values = asdict(claim)
+    values = plain(claim)
     return {**values.pop("size"), **values}
 
 
 def _claim(row: Any) -> Claim:
-    plain = {name: getattr(row, name) for name in Claim.__dataclass_fields__ if name != "size"}
-    return Claim(size=Size(row.vcpus, row.memory_mb, row.disk_gb), **plain)
+    rest = {name: getattr(row, name) for name in Claim.__dataclass_fields__ if name != "size"}
+    return Claim(size=Size(row.vcpus, row.memory_mb, row.disk_gb), **rest)

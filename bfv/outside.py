@@ -14,7 +14,7 @@ from typing import Any
 from bfv.errors import Failed, HasSnapshots, InUse, Late, MaybeRunning, NoRoom, NotFound, StorageError
 from bfv.job import Job
 from bfv.journal import Object
-from bfv.types import utcnow
+from bfv.types import plain, utcnow
 from imagebackends.backend import ForceDeletes
 from imagebackends.types import Attachment, Disk, DiskSpec, Target
 
@@ -51,7 +51,7 @@ def own_disk(job: Job, disk_id: str) -> Disk:
 
 def _create(job: Job, role: str, spec: DiskSpec) -> Disk:
     access = job.shared_access if spec.shared else job.access
-    asked, create = dataclasses.asdict(spec), job.parts.backend.create
+    asked, create = plain(spec), job.parts.backend.create
     return job.make("volume", role, asked, lambda marker: create(access, dataclasses.replace(spec, marker=marker)))
 
 

@@ -3,6 +3,7 @@
 
 import dataclasses
 import datetime as dt
+import functools
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,31 @@ def utcnow() -> dt.datetime:
 def new_request_id() -> str:
     """Return a request id in the form that all OpenStack services use."""
     return f"req-{uuid.uuid4()}"
+
+
+def plain(value: Any) -> Any:
+    """Return a dataclass as dictionaries, as ``dataclasses.asdict`` does but without a copy of each value.
+
+    A copy takes as long as all else, and what is written down is changed by nobody.
+    """
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if names := _names(kind):  # type: ignore[arg-type]  # A class is hashable.
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if kind is list or kind is tuple:
+        return kind(map(plain, value))
+    return value
+
+
+_ATOMS = frozenset((str, int, bool, float, type(None)))
+
+
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(each.name for each in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
 
 
 @dataclass(frozen=True)
@@ -179,7 +205,8 @@ class Decision:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as JSON-able data, as it is stored and shown."""
-        return dataclasses.asdict(self)
+        data: dict[str, Any] = plain(self)
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Decision":
