@@ -188,9 +188,8 @@ def beside_dead(healthy: Client, dead: Client, limit: int, rounds: int) -> repor
     """Compare a page of ours beside a cell that accepts and never answers with the same of a healthy cloud."""
     path = f"/servers/detail?all_tenants=1&limit={limit}"
     with_dead, without = cells_nova.in_turn(rounds, lambda: dead.timed(path), lambda: healthy.timed(path))
-    as_ms = lambda taken: [1000 * seconds for seconds in taken]  # noqa: E731
-    return report.pairs(f"list {limit:,} detailed, one dead cell beside none", "ms", as_ms(with_dead), as_ms(without),
-                        DEAD)  # fmt: skip
+    in_ms = ([1000 * seconds for seconds in taken] for taken in (with_dead, without))
+    return report.pairs(f"list {limit:,} detailed, one dead cell beside none", "ms", *in_ms, DEAD)
 
 
 def measure(args: argparse.Namespace, url: str, home: Path, site: sites.Site) -> Iterator[report.Row]:
@@ -202,7 +201,10 @@ def measure(args: argparse.Namespace, url: str, home: Path, site: sites.Site) ->
         file.write_text(api_sides.configured(databases, home, site, name))
     api_sides.make_own(files["bench_api"])
     tokens = {user: site.auth(user).get_token(Session()) for user in ("admin", "demo")}
-    clients = lambda told: {user: Client(told[0], token) for user, token in tokens.items()}  # noqa: E731
+
+    def clients(told):
+        return {user: Client(told[0], token) for user, token in tokens.items()}
+
     with api_sides.ours(files["bench_api"]) as mine, api_sides.nova(databases, home, site, "nova-api") as theirs:
         sides = Sides(clients(mine), clients(theirs))
         (first,) = json.loads(sides.ours["demo"]("GET", "/servers?limit=1"))["servers"]

@@ -143,7 +143,10 @@ def of_boots(meter, cloud, count, image):
 
 def told(storms):
     """Return the figures of equal storms, the medians of each."""
-    middle = lambda figure: statistics.median(map(figure, storms))  # noqa: E731
+
+    def middle(figure):
+        return statistics.median(map(figure, storms))
+
     return {
         "storms": len(storms),
         "1st, s": middle(lambda each: each.at(1)),

@@ -72,6 +72,11 @@ def _told(row: Attached, disk: Disk | None, bound: set[str]) -> str | None:
             f"volume {row.volume_id} is {disk.status} in cinder though attachment {row.attachment_id} is there: its "
             "state was reset, and others can take it; set it back with `openstack volume set --state in-use`"
         )
+    if disk.status == "attaching":
+        return (
+            f"volume {row.volume_id} is attaching in cinder and nothing of ours is under way: its connection was not "
+            f"completed, or was made once more later on; `bfv disconnect {row.server_id}` and `bfv connect` mend it"
+        )
     return None
 
 

@@ -37,7 +37,7 @@ CALLS = {
     "disconnect": [("POST", "/attachments$"), ("DELETE", "/attachments/")],
 }
 # A request that takes effect later than late_answer breaks a promise, and so does a POST that is done twice. Who
-# asks for a connection once more waits for no late one, and that would undo what came after it.
+# asks for a connection once more waits for no late one: `bfv repair` tells of what that undoes (test_strays).
 FAULTS = [
     {"kind": "lost_before"},
     {"kind": "lost_after"},

@@ -4,6 +4,7 @@
 import pytest
 
 from bfv import DiskDevice, VolumeRequest
+from bfv.types import new_request_id
 from tests.flows.test_boot import HOST, boot
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -57,6 +58,26 @@ def test_volumes_that_were_force_detached_reset_or_deleted_are_told_and_nothing_
         assert told(cloud, server) == {}
         cloud.delete(server.id)
     site.drop_volume(detached)
+
+
+def test_a_connection_that_was_made_once_more_when_all_was_done_is_told_and_set_right(world, site, raw_image):
+    """As by a request whose answer was lost, and that comes late."""
+    with world.cloud() as cloud:
+        server = boot(cloud, raw_image)
+        cloud.connect(server.id, HOST)
+        [device] = cloud.server(server.id).devices
+        access = cloud.parts.rights.everywhere(new_request_id())
+        cloud.parts.backend.connect(access, device.attachment_id, HOST)
+        assert site.volumes()[device.volume_id]["status"] == "attaching"
+
+        assert f"bfv disconnect {server.id}" in told(cloud, server)[device.volume_id]
+        cloud.disconnect(server.id)
+        assert site.volumes()[device.volume_id]["status"] == "reserved"
+        cloud.connect(server.id, HOST)
+
+        assert site.volumes()[device.volume_id]["status"] == "in-use"
+        assert told(cloud, server) == {}
+        cloud.delete(server.id)
 
 
 def test_a_service_user_that_may_not_look_everywhere_says_so(site, tmp_path, raw_image):
