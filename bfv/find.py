@@ -23,7 +23,7 @@ from cells.types import Server, ServerMapping
 
 # As ``servers.find``: only deleted ones are not there.
 _ROW = detail.statement((instances.c.deleted == 0,), system_metadata=True)
-_USER_DATA = Prebuilt(lambda _: sa.select(instances.c.user_data).where(instances.c.uuid == sa.bindparam("server")))
+_USER_DATA = Prebuilt(sa.select(instances.c.user_data).where(instances.c.uuid == sa.bindparam("server")))
 
 
 @dataclass(frozen=True)

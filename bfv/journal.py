@@ -82,13 +82,13 @@ _GET = Fixed(sa.select(intents).where(intents.c.id == sa.bindparam("intent_id"))
 _HELD = Fixed(intents.update().where(_HELD_BY))
 _UNLESS_CANCELLED = Fixed(intents.update().where(_HELD_BY, intents.c.cancel.is_(sa.false())))
 _SERVERS = sa.select(intents).where(intents.c.server_id == sa.bindparam("server")).order_by(*_BY_AGE)
-_OF_SERVER, _OPENED_OF_SERVER = Prebuilt(lambda _: _SERVERS), Fixed(_SERVERS.where(_OPEN))
+_OF_SERVER, _OPENED_OF_SERVER = Prebuilt(_SERVERS), Fixed(_SERVERS.where(_OPEN))
 _ENTERING = Fixed(sa.select(intents.c.decision).where(
     intents.c.slot == "boot", intents.c.project_id == sa.bindparam("project"), intents.c.cell.is_(None)
 ))  # fmt: skip
 _BUILDING = sa.select(intents).where(intents.c.slot == sa.literal_column("'boot'"))
-_BUILDING_ALL = Prebuilt(lambda _: _BUILDING)
-_BUILDING_OF = Prebuilt(lambda _: _BUILDING.where(intents.c.project_id == sa.bindparam("project")))
+_BUILDING_ALL = Prebuilt(_BUILDING)
+_BUILDING_OF = Prebuilt(_BUILDING.where(intents.c.project_id == sa.bindparam("project")))
 _NEW_INTENT, _NEW_OBJECT, _NEW_STEP, _NEW_PAYLOAD = (
     Fixed(table.insert()) for table in (intents, objects, steps, payloads)
 )

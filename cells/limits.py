@@ -197,7 +197,7 @@ def _statements(tables: Iterable[Any], live: Any) -> tuple[Prebuilt, Prebuilt, P
     limit = sa.select(projects.c.resource, projects.c.hard_limit).where(projects.c.project_id == asked, live)
     own = sa.select(users.c.user_id, users.c.resource, users.c.hard_limit).where(users.c.project_id == asked, live)
     default = sa.select(classes.c.resource, classes.c.hard_limit).where(classes.c.class_name == DEFAULT_CLASS, live)
-    return Prebuilt(lambda _: limit), Prebuilt(lambda _: own), Prebuilt(lambda _: default)
+    return Prebuilt(limit), Prebuilt(own), Prebuilt(default)
 
 
 _HERE = _statements((quotas, project_user_quotas, quota_classes), sa.true())

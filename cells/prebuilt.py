@@ -18,10 +18,10 @@ _LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
 
 
 class Prebuilt:
-    """A SELECT that ``build`` makes for a dialect, by its name; it is called once for each."""
+    """A SELECT, or what makes one for a dialect of a name, called once for each."""
 
-    def __init__(self, build: Callable[[str], sa.Select[Any]]) -> None:
-        self._build = build
+    def __init__(self, select: sa.Select[Any] | Callable[[str], sa.Select[Any]]) -> None:
+        self._made_of = select
         self._lock = threading.Lock()
         self._selects: dict[str, sa.Select[Any]] = {}
         self._fixed: dict[str, Fixed | None] = {}
@@ -32,7 +32,7 @@ class Prebuilt:
         found = self._selects.get(dialect)
         if found is None:
             with self._lock:
-                select = self._build(dialect)
+                select = self._made_of if isinstance(self._made_of, sa.Select) else self._made_of(dialect)
                 self._fixed.setdefault(dialect, None if _has_lists(select) else Fixed(select))
                 found = self._selects.setdefault(dialect, select)
         return found

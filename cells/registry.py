@@ -27,7 +27,7 @@ from cells.wire import Read, Row
 
 _CELL = (cell_mappings.c.uuid, cell_mappings.c.name, cell_mappings.c.disabled, cell_mappings.c.database_connection)
 _ALL_CELLS = sa.select(cell_mappings.c.id, *_CELL).order_by(cell_mappings.c.id)
-_CELLS = Prebuilt(lambda _: _ALL_CELLS)
+_CELLS = Prebuilt(_ALL_CELLS)
 _MAPPED = instance_mappings.outerjoin(cell_mappings, instance_mappings.c.cell_id == cell_mappings.c.id)
 _MAPPING = sa.select(instance_mappings, *(column.label(f"cell_{column.name}") for column in _CELL)).select_from(_MAPPED)
 # NULL is a row that nova has not migrated: it is shown (nova/objects/instance_mapping.py).
@@ -37,7 +37,7 @@ RECENT = 2.0
 _IS_SERVER = instance_mappings.c.instance_uuid == sa.bindparam("server")
 _FOUND = [instance_mappings.c[name] for name in ("instance_uuid", "project_id", "user_id", "queued_for_delete",
                                                  "created_at", "cell_id")]  # fmt: skip
-_FIND = Prebuilt(lambda _: sa.select(*_FOUND, *_CELL).select_from(_MAPPED).where(_IS_SERVER))
+_FIND = Prebuilt(sa.select(*_FOUND, *_CELL).select_from(_MAPPED).where(_IS_SERVER))
 _UPDATE = Fixed(instance_mappings.update().where(_IS_SERVER))
 _NEW_MAPPING, _NEW_SPEC = Fixed(instance_mappings.insert()), Fixed(request_specs.insert())
 _BY_CELL = Fixed(

@@ -10,7 +10,7 @@ from cells.prebuilt import Prebuilt
 from cells.schema_api import request_specs
 
 _OF_SERVERS = Prebuilt(
-    lambda _: sa.select(request_specs.c.instance_uuid, request_specs.c.spec).where(
+    sa.select(request_specs.c.instance_uuid, request_specs.c.spec).where(
         request_specs.c.instance_uuid.in_(sa.bindparam("uuids", expanding=True))
     )
 )

@@ -38,14 +38,12 @@ _BY_USER = (
     .where(instances.c.project_id == sa.bindparam("project_id"), _COUNTED)
     .group_by(instances.c.user_id)
 )
-_ALL = Prebuilt(lambda _: _BY_USER)
-_OTHERS = Prebuilt(lambda _: _BY_USER.where(instances.c.uuid.not_in(sa.bindparam("without", expanding=True))))
+_ALL = Prebuilt(_BY_USER)
+_OTHERS = Prebuilt(_BY_USER.where(instances.c.uuid.not_in(sa.bindparam("without", expanding=True))))
 _CELLS_OF = Prebuilt(
-    lambda _: (
-        sa.select(instance_mappings.c.cell_id, sa.func.max(sa.case((_LIVE, 1), else_=0)))
-        .where(instance_mappings.c.project_id == sa.bindparam("project_id"), instance_mappings.c.cell_id.is_not(None))
-        .group_by(instance_mappings.c.cell_id)
-    )
+    sa.select(instance_mappings.c.cell_id, sa.func.max(sa.case((_LIVE, 1), else_=0)))
+    .where(instance_mappings.c.project_id == sa.bindparam("project_id"), instance_mappings.c.cell_id.is_not(None))
+    .group_by(instance_mappings.c.cell_id)
 )
 
 

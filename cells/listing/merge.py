@@ -28,7 +28,7 @@ from cells.schema_api import flavors, instance_mappings
 from cells.schema_cell import instances
 from cells.types import Cell, Down, Up
 
-_CELLS_OF = Prebuilt(lambda _: sa.select(instance_mappings.c.cell_id)
+_CELLS_OF = Prebuilt(sa.select(instance_mappings.c.cell_id)
                      .where(instance_mappings.c.project_id == sa.bindparam("project")).distinct())  # fmt: skip
 
 

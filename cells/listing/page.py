@@ -25,9 +25,9 @@ from cells.schema_cell import instances
 from cells.types import Cell, Down, Up
 from cells.wire import Row
 
-_MARKER = Prebuilt(lambda _: sa.select(instance_mappings.c.id, instance_mappings.c.project_id)
+_MARKER = Prebuilt(sa.select(instance_mappings.c.id, instance_mappings.c.project_id)
                    .where(instance_mappings.c.instance_uuid == sa.bindparam("marker")))  # fmt: skip
-_DELETED = Prebuilt(lambda _: sa.select(instances.c.uuid, instances.c.deleted)
+_DELETED = Prebuilt(sa.select(instances.c.uuid, instances.c.deleted)
                     .where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True))))  # fmt: skip
 _Found: TypeAlias = dict[str, Detail | Brief]
 

@@ -50,7 +50,7 @@ _QUEUED = (_C.id < sa.bindparam("below"), _C.id > sa.bindparam("lowest"), _C.que
 def _both(build: Callable[..., sa.Select[Any]]) -> dict[bool, Prebuilt]:
     """Return a statement by whether it is for one project only."""
     ours = _C.project_id == sa.bindparam("project")
-    return {True: Prebuilt(lambda _: build(ours)), False: Prebuilt(lambda _: build())}
+    return {True: Prebuilt(build(ours)), False: Prebuilt(build())}
 
 
 def _highest(*ours: Any) -> sa.Select[Any]:
@@ -64,8 +64,8 @@ _NEEDED = _both(lambda *ours: _MAPPINGS.where(*ours, _BELOW, _NOT_QUEUED).order_
 _QUEUED_IDS = _both(lambda *ours: sa.select(sa.func.group_concat(_C.id)).where(*ours, *_QUEUED))
 _HIGHEST_QUEUED_IDS = _both(_highest)
 _ALL_QUEUED = _both(lambda *ours: _MAPPINGS.where(*ours, *_QUEUED))
-_SOME_QUEUED = Prebuilt(lambda _: _MAPPINGS.where(_C.id.in_(sa.bindparam("ids", expanding=True))))
-_LAST = Prebuilt(lambda _: sa.select(sa.func.coalesce(sa.func.max(_C.id), 0)))
+_SOME_QUEUED = Prebuilt(_MAPPINGS.where(_C.id.in_(sa.bindparam("ids", expanding=True))))
+_LAST = Prebuilt(sa.select(sa.func.coalesce(sa.func.max(_C.id), 0)))
 
 
 @dataclass(frozen=True)

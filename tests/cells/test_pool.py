@@ -22,7 +22,7 @@ LONG = 60
 PATIENCE = Patience(failures=3, slow=LONG, probe_interval=0.05, probe_interval_max=0.1)
 SELDOM = replace(PATIENCE, probe_interval=600, probe_interval_max=600)
 COUNT = sa.select(sa.func.count()).select_from(instances)
-PREBUILT = Prebuilt(lambda _: COUNT)
+PREBUILT = Prebuilt(COUNT)
 
 
 def make_cell(number, url):

@@ -22,15 +22,15 @@ NAME = "ä%s\"\\'"
 ROW = {"uuid": "u1", "display_name": NAME, "locked": True, "hidden": False, "created_at": NOON, "memory_mb": 5,
        "deleted": 0}  # fmt: skip
 FIELDS = [instances.c[name] for name in ("uuid", "display_name", "locked", "hidden", "created_at", "memory_mb")]
-NAMED = Prebuilt(lambda _: sa.select(*FIELDS).where(
+NAMED = Prebuilt(sa.select(*FIELDS).where(
     instances.c.display_name.in_(sa.bindparam("names", expanding=True)), instances.c.deleted == 0
 ).order_by(instances.c.uuid))  # fmt: skip
-COUNT = Prebuilt(lambda _: sa.select(sa.func.count()).select_from(instances))
-WRONG = Prebuilt(lambda _: sa.select(sa.literal_column("nonsense FROM")))
-MISSING = Prebuilt(lambda _: sa.select(sa.literal_column("1")).select_from(sa.table("missing")))
-NUMBER = Prebuilt(lambda _: sa.select(sa.literal_column("CONNECTION_ID()")))
+COUNT = Prebuilt(sa.select(sa.func.count()).select_from(instances))
+WRONG = Prebuilt(sa.select(sa.literal_column("nonsense FROM")))
+MISSING = Prebuilt(sa.select(sa.literal_column("1")).select_from(sa.table("missing")))
+NUMBER = Prebuilt(sa.select(sa.literal_column("CONNECTION_ID()")))
 # More than what lies in sockets and proxies on its way.
-LONG = Prebuilt(lambda _: sa.select(sa.literal_column("REPEAT('x', 8000000)")))
+LONG = Prebuilt(sa.select(sa.literal_column("REPEAT('x', 8000000)")))
 
 
 @pytest.fixture(params=["sqlite", *(pytest.param(each, marks=pytest.mark.lab) for each in ("mariadb", "pymysql"))])
@@ -229,6 +229,6 @@ def test_a_statement_that_takes_too_long_is_down_and_its_connection_is_given_up(
     hasty = open_database("cell9", database_url("cell9"), statement_timeout=1)
     began = time.monotonic()
     with pytest.raises(CellDown, match="no answer within 1 seconds"):
-        hasty.rows(Prebuilt(lambda _: sa.select(sa.func.sleep(20))), {})
+        hasty.rows(Prebuilt(sa.select(sa.func.sleep(20))), {})
     assert 0.9 < time.monotonic() - began < 8
-    assert list(hasty.rows(Prebuilt(lambda _: sa.select(sa.literal_column("7"))), {})) == [(7,)]
+    assert list(hasty.rows(Prebuilt(sa.select(sa.literal_column("7"))), {})) == [(7,)]
