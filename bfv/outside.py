@@ -230,10 +230,7 @@ def remove_volume(job: Job, disk_id: str) -> None:
             disk = own_disk(job, disk_id)
             if disk.status not in (*BEING_MADE, "deleting"):
                 disk = _ask_to_delete(job, disk)
-            done = functools.partial(_differs, disk.status)
-            now = job.parts.waits.until(
-                job.watch_access, disk, done, job.parts.timing.delete, job.still_ours, vanishing=True
-            )
+            now = _next_state(job, disk)
         except NotFound:
             return
         if now is None:
@@ -246,6 +243,23 @@ def remove_volume(job: Job, disk_id: str) -> None:
     raise InUse(
         f"Volume {disk_id} is busy: cinder took its deletion back {DELETIONS} times; delete it when nobody uses it."
     )
+
+
+def _next_state(job: Job, disk: Disk) -> Disk | None:
+    """Wait until a volume that is on its way is in another state, None: gone. Raises MaybeRunning, NotFound."""
+    done = functools.partial(_differs, disk.status)
+    try:
+        return job.parts.waits.until(
+            job.watch_access, disk, done, job.parts.timing.delete, job.still_ours, vanishing=True
+        )
+    except MaybeRunning as late:
+        if disk.status not in BEING_MADE:
+            raise
+        # Cinder casts a creation once: who took it from the queue and died has it lost (cinder/volume/rpcapi.py).
+        raise MaybeRunning(
+            f"{late} If a cinder-volume died that had it, nobody makes it any more: when its log says so, "
+            f"`openstack volume set --state error {disk.id}`, and it is deleted."
+        ) from late
 
 
 def _ask_to_delete(job: Job, disk: Disk) -> Disk:

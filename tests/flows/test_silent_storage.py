@@ -78,6 +78,36 @@ def test_where_no_other_cell_fits_the_server_is_in_error_and_the_straggler_is_na
         cloud.delete(request.server_id)
 
 
+@pytest.mark.parametrize("site", ["mock"], indirect=True)
+def test_a_volume_that_nobody_makes_any_more_is_told_with_the_way_out_and_goes_when_it_was_taken(
+    site, tmp_path, raw_image
+):
+    before = site.ours()
+    world = sites.World(site, tmp_path, volume_timeout=1, per_gib=0, late_answer=1, delete_timeout=1, give_up=4)
+    requests.put(f"{site.control_url}/pace", json={"creating": {"seconds": 9999}}, timeout=60)
+    try:
+        with world.cloud() as cloud:
+            request = wanted(raw_image, availability_zone="cell1")
+            cloud.boot(request)
+            sites.until(lambda: cloud.server(request.server_id).status == "ERROR")
+            [(volume, _)] = [each for each in site.volumes().items() if each[0] not in before[0]]
+            way_out = f"`openstack volume set --state error {volume}`"
+            sites.until(lambda: any(way_out in step.detail for step in steps_left(cloud)))
+            reset = {"os-reset_status": {"status": "error"}}
+            assert site.call("admin", "POST", f"{site.volume_url}/volumes/{volume}/action", json=reset).ok
+            cloud.repair()
+            sites.until(lambda: not cloud.parts.journal.opened())
+            cloud.delete(request.server_id)
+    finally:
+        requests.put(f"{site.control_url}/pace", json={}, timeout=60)
+    assert site.ours() == before
+
+
+def steps_left(cloud):
+    journal = cloud.parts.journal
+    return [step for intent in journal.opened() for step in journal.history(intent)]
+
+
 def deletions(site, volume_id):
     """Return how often the mocked Cinder was asked to delete a volume, and how often with force."""
     calls = requests.get(f"{site.control_url}/calls", timeout=60).json()["calls"]
