@@ -25,29 +25,39 @@ Done = Callable[[Disk | None], bool]
 CONFIRM, LAST = 5.0, 1.0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Wait:
-    """A thread that waits for one disk; ``seen`` is the last news, unset before the first."""
+    """A thread that waits for one disk; ``news`` is what a look brought last, None once the disk is gone."""
 
     disk_id: str
     since: dt.datetime
     started: float
-    news: Disk | None = None
-    fresh: bool = False
+    news: Disk | None
     confirmed: float = field(default_factory=time.monotonic)
     listed: bool = False
+    woken: threading.Event = field(default_factory=threading.Event)
+
+    def bring(self, news: Disk | None) -> None:
+        """Wake the thread for what is new to it."""
+        if news != self.news:
+            self.news = news
+            self.woken.set()
 
 
 class Waits:
-    """Waits for disks of one backend with intervals of ``first`` to ``longest`` seconds."""
+    """Waits for disks of one backend with intervals of ``first`` to ``longest`` seconds.
 
-    def __init__(self, backend: Backend, first: float, longest: float, skew: float) -> None:
-        self._backend = backend
+    ``quiet`` is after how many seconds without news a wait asks whether it is to stop.
+    """
+
+    def __init__(self, backend: Backend, first: float, longest: float, skew: float, quiet: float = 1.0) -> None:
+        self._backend, self._quiet = backend, quiet
         self._first, self._longest = first, longest
         self._skew = dt.timedelta(seconds=skew)
         self._changed = threading.Condition()
         self._waiting: dict[str, list[_Wait]] = {}
-        self._looking: set[str] = set()
+        # Who looks for all with the same rights, until its own wait is over.
+        self._looking: dict[str, _Wait] = {}
         self._hurried: set[str] = set()
         self._last_look: dict[str, float] = {}
 
@@ -63,34 +73,41 @@ class Waits:
     ) -> Disk | None:
         """Wait until ``done`` holds of the disk (None once it is gone) and return it.
 
-        ``stop`` is called after each look that was in vain, and raises to end the wait. ``vanishing`` says that the
-        disk is being removed, so that one which a look does not show is asked for at once. Raises MaybeRunning at the
-        deadline, after a last look: a process that stood still for a while has not seen what came meanwhile.
+        ``stop`` is called when there is news, and now and then without; it raises to end the wait.
+        ``vanishing`` says that the disk is being removed, so that one which a look does not show is asked for at once.
+        Raises MaybeRunning at the deadline, after a last look: a process that stood still for a while has not seen
+        what came meanwhile.
         """
         deadline = time.monotonic() + seconds
         key = "everywhere" if access.everywhere else access.project_id
-        news: Disk | None = disk
-        if done(news):
-            return news
-        wait = _Wait(disk.id, max(disk.created_at, utcnow() - self._skew), time.monotonic(), listed=vanishing)
+        if done(disk):
+            return disk
+        wait = _Wait(disk.id, max(disk.created_at, utcnow() - self._skew), time.monotonic(), disk, listed=vanishing)
         with self._changed:
             self._waiting.setdefault(key, []).append(wait)
         try:
             while True:
                 overdue = time.monotonic() > deadline
-                if self._next(key, access, wait, time.monotonic() + LAST if overdue else deadline):
-                    news = wait.news
-                    if done(news):
-                        return news
+                self._next(key, access, wait, time.monotonic() + LAST if overdue else deadline)
+                if done(wait.news):
+                    return wait.news
                 stop()
                 if overdue:
-                    raise MaybeRunning(
-                        f"Volume {disk.id} was still {news.status if news else 'there'} after {seconds:.0f} seconds."
-                    )
+                    now = wait.news.status if wait.news else "there"
+                    raise MaybeRunning(f"Volume {disk.id} was still {now} after {seconds:.0f} seconds.")
         finally:
-            with self._changed:
-                self._waiting[key].remove(wait)
-                self._changed.notify_all()
+            self._leave(key, wait)
+
+    def _leave(self, key: str, wait: _Wait) -> None:
+        """End a wait; where it looked for all, another does from now on."""
+        with self._changed:
+            self._waiting[key].remove(wait)
+            if self._looking.get(key) is wait:
+                del self._looking[key]
+            if key not in self._looking:
+                # Who is woken may be leaving, too, and then wakes the next.
+                for other in self._waiting[key][:1]:
+                    other.woken.set()
 
     def hurry(self, disk_id: str) -> bool:
         """Have whoever waits for a disk look now, since it is told to be ready; return whether anybody waits here."""
@@ -106,28 +123,20 @@ class Waits:
             self._changed.wait_for(lambda: key in self._hurried, seconds)
             self._hurried.discard(key)
 
-    def _next(self, key: str, access: Access, wait: _Wait, deadline: float) -> bool:
-        """Look for everybody, or wait until somebody has looked; return whether there is news."""
+    def _next(self, key: str, access: Access, wait: _Wait, deadline: float) -> None:
+        """Look for everybody, or wait for a while until somebody has looked and there is news."""
         with self._changed:
-            # What a look brought while this thread was between two calls is news, too.
-            if wait.fresh or key in self._looking:
-                if not wait.fresh:
-                    self._changed.wait(min(1.0, max(0.0, deadline - time.monotonic())))
-                fresh, wait.fresh = wait.fresh, False
-                return fresh
-            self._looking.add(key)
+            leads = self._looking.setdefault(key, wait) is wait
             others = list(self._waiting[key])
-        try:
+        if leads:
             self._pause(key, min(self._interval(key, others), max(0.0, deadline - time.monotonic())))
             with self._changed:
                 others = list(self._waiting[key])
             self._look(key, access, others)
-        finally:
-            with self._changed:
-                self._looking.discard(key)
-                self._changed.notify_all()
-        fresh, wait.fresh = wait.fresh, False
-        return fresh
+        else:
+            # Not all at each look: threads that wake for nothing cost more than the look.
+            wait.woken.wait(min(self._quiet, max(0.0, deadline - time.monotonic())))
+            wait.woken.clear()
 
     def _interval(self, key: str, waits: list[_Wait]) -> float:
         youngest = time.monotonic() - max(wait.started for wait in waits)
@@ -143,7 +152,8 @@ class Waits:
             found = self._backend.look(access, {wait.disk_id for wait in waits}, min(wait.since for wait in waits))
             for wait in waits:
                 if wait.disk_id in found:
-                    wait.news, wait.fresh, wait.listed = found[wait.disk_id], True, True
+                    wait.listed = True
+                    wait.bring(found[wait.disk_id])
                 elif wait.listed or began - wait.confirmed > CONFIRM:
                     self._confirm(access, wait)
         except MaybeRunning:
@@ -156,7 +166,6 @@ class Waits:
         """Ask for one disk: it waits alone, or the list does not name it, which is then unchanged or gone."""
         wait.confirmed = time.monotonic()
         try:
-            wait.news = self._backend.get(access, wait.disk_id)
+            wait.bring(self._backend.get(access, wait.disk_id))
         except NotFound:
-            wait.news = None
-        wait.fresh = True
+            wait.bring(None)

@@ -41,10 +41,10 @@ class Shelf:
     def _disk(self, key):
         status = "creating" if self.left[key] > 0 else "available"
         self.left[key] -= 1
-        return Disk(key, "p", 1, status, utcnow())
+        return Disk(key, "p", 1, status, NOON)
 
 
-NEVER = 1 << 30
+NEVER, NOON = 1 << 30, dt.datetime(2026, 1, 1, 12)
 ACCESS = Access(None, "p", "req-1")
 
 
@@ -86,6 +86,23 @@ def test_who_is_told_that_a_disk_is_ready_looks_at_once_and_believes_the_look_al
     assert (shelf.looks, shelf.gets) == (0, 2), "a disk that is waited for alone is asked for"
     assert not waits.hurry("b")
     assert not waits.hurry("a")
+
+
+@pytest.mark.timeout(120)
+def test_where_those_who_looked_are_done_another_looks_at_once(shelf):
+    waits = Waits(shelf, first=0.02, longest=0.02, skew=60, quiet=600)
+    disks = [shelf.put(name, NEVER) for name in "abcdef"]
+    threads = [threading.Thread(target=waits.until, args=(ACCESS, disk, available, 600, lambda: None))
+               for disk in disks]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    until(lambda: shelf.looks > 2)
+    # One look is the end of all but the last.
+    shelf.left.update(dict.fromkeys("abcde", 0))
+    for thread in threads[:-1]:
+        thread.join()
+    shelf.left["f"] = 0
+    threads[-1].join()
 
 
 def test_one_look_serves_all_who_wait(shelf):
