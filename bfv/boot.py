@@ -6,6 +6,7 @@ What each line leaves behind when the process dies there is told in ``bfv.journa
 
 import contextlib
 import dataclasses
+import functools
 from typing import cast
 
 from bfv import choose, groups, outside, records, spawn, together
@@ -114,7 +115,8 @@ def _build(job: Job, cell: str, decision: Decision) -> None:
     job.objects()
     disks = together.each(lambda plan: _disk(job, cell, plan), plans)
     ready = together.each(lambda made: _ready(job, cell, *made), zip(plans, disks, strict=True))
-    bound = together.each(lambda of: outside.attachment(job, of[0].role, of[1].id), zip(plans, ready, strict=True))
+    bind = functools.partial(outside.attachment, job, later=True)
+    bound = together.each(lambda of: bind(of[0].role, of[1].id), zip(plans, ready, strict=True))
     job.step("record", cell)
     records.record(job, {plan.role: (disk, made) for plan, disk, made in zip(plans, ready, bound, strict=True)})
     if job.parts.driver is not None and host is not None:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """An intent in the hands of a worker: the few things that every flow does with it."""
 
+import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from bfv.errors import Cancelled, MaybeRunning, StorageError
@@ -61,7 +62,8 @@ class Job:
 
     def step(self, name: str, detail: str | None = None, **columns: Any) -> None:
         """Write what is about to be done, before it is done; stop here if a DELETE asked to."""
-        self.intent = self.parts.journal.update(self.intent, name, detail, stop=self._stops, **columns)
+        with self._known() as known:
+            self.intent = self.parts.journal.update(self.intent, name, detail, stop=self._stops, known=known, **columns)
         LOG.info(
             "server %s: %s %s%s",
             self.intent.server_id,
@@ -111,7 +113,9 @@ class Job:
 
     def turn(self, reason: str, **columns: Any) -> None:
         """Go back from here: from now on every worker of this intent only removes."""
-        turned = self.parts.journal.update(self.intent, "undo", reason, phase=UNWINDING, outcome=reason, **columns)
+        columns |= {"phase": UNWINDING, "outcome": reason}
+        with self._known() as known:
+            turned = self.parts.journal.update(self.intent, "undo", reason, known=known, **columns)
         # Read again: whether a DELETE asked for it decides how it ends.
         self.intent = self.parts.journal.check(turned)
         LOG.warning("server %s: %s is undone: %s", self.intent.server_id, self.intent.verb, reason)
@@ -120,14 +124,16 @@ class Job:
         """Return whether this worker or one before it came to a step."""
         return any(step.name == name for step in self.parts.journal.history(self.intent))
 
-    def make(self, kind: str, role: str, spec: Mapping[str, Any], act: Callable[[str], Made]) -> Made:
+    def make(self, kind: str, role: str, spec: Mapping[str, Any], act: Callable[[str], Made], *,
+             later: bool = False) -> Made:  # fmt: skip
         """Write down what is asked for, ask by ``act(marker)``, write down the id of what came, and return that.
 
-        A refusal leaves nothing; after MaybeRunning the object stays, to be looked for.
+        A refusal leaves nothing; after MaybeRunning the object stays, to be looked for. The id is written at once,
+        or ``later``: with the next line.
         """
         thing = self.ask(kind, role, spec)
         made = self.act(thing, act)
-        self.know(thing, made.id)
+        (self.know_later if later else self.know)(thing, made.id)
         return made
 
     def act(self, thing: Object, act: Callable[[str], Made]) -> Made:
@@ -147,7 +153,8 @@ class Job:
 
     def close(self, phase: str, outcome: str | None = None, *, stop: bool = False) -> None:
         """End the intent; with ``stop`` raise Cancelled if it is asked to begin anew."""
-        self.parts.journal.close(self.intent, phase, outcome, stop=stop, known=self._unwritten)
+        with self._known() as known:
+            self.parts.journal.close(self.intent, phase, outcome, stop=stop, known=known)
         LOG.info("server %s: %s %s", self.intent.server_id, self.intent.verb, phase)
 
     def object(self, kind: str, role: str) -> Object | None:
@@ -174,8 +181,18 @@ class Job:
         self._keep(dataclasses.replace(thing, external_id=external_id))
 
     def know_later(self, thing: Object, external_id: str) -> None:
-        """Keep the id of an object, and write it down when the intent ends: something else names it until then."""
+        """Keep the id of an object, to be written with the next line: until then it is found as after a lost answer."""
         self._unwritten.append(self._keep(dataclasses.replace(thing, external_id=external_id)))
+
+    @contextlib.contextmanager
+    def _known(self) -> Iterator[list[Object]]:
+        """Give the objects whose ids are not written yet, which the block writes."""
+        known, self._unwritten = self._unwritten, []
+        try:
+            yield known
+        except BaseException:
+            self._unwritten += known
+            raise
 
     def gone(self, thing: Object) -> None:
         """Write down that an object is no more."""

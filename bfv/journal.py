@@ -19,7 +19,7 @@ A boot writes, in this order, and a crash between any two lines is harmless:
 5. the volume's id             crash before: ``find`` by the marker adopts it; crash after: it is waited for
 6. object *attachment*         then POST /attachments. Crash between: the volume is ours and known by id, so an
                                attachment of it for our server is the one that was asked for
-7. the attachment's id         as 5
+7. the attachment's id         as 5; a boot writes it with the line that says rows are next
 8. rows of the server, one     a crash here: the rows are there already, writing them again is no error
    transaction in the cell
 8a. where a driver runs it     (`bfv.spawn`) host in the row, connections, guest, ACTIVE: a host does each again
@@ -234,10 +234,14 @@ class Journal:
             _HELD.change(conn, {"held": intent.id, "by": intent.fence, "lease_until": None, "owner": None})
 
     def update(self, intent: Intent, step: str, detail: str | None = None, *, stop: bool = False,
-               **columns: Any) -> Intent:  # fmt: skip
-        """Write a line of history, and columns with it; return the intent with them."""
+               known: Sequence[Object] = (), **columns: Any) -> Intent:  # fmt: skip
+        """Write a line of history, and columns with it; return the intent with them.
+
+        ``known`` are objects whose ids were not written yet.
+        """
         with self.database.writer() as conn:
             self._fenced(conn, intent, columns, stop)
+            _write_ids(conn, intent.id, known)
             _write_step(conn, intent.id, step, detail)
         return replace(intent, **columns) if columns else intent
 
@@ -330,9 +334,7 @@ class Journal:
                  "outcome": outcome or intent.outcome}  # fmt: skip
         with self.database.writer() as conn:
             self._fenced(conn, intent, ended, stop)
-            for thing in known:
-                _SET_OBJECT.change(conn, {"object_id": thing.id, "external_id": thing.external_id})
-                _write_step(conn, intent.id, f"have {thing.kind}", thing.external_id)
+            _write_ids(conn, intent.id, known)
             _WIPE.change(conn, {"intent": intent.id})
             if intent.verb == "boot":
                 claims.end_boot(conn, intent.id, booted=phase == DONE)
@@ -363,6 +365,12 @@ def _write_object(conn: sa.Connection, intent_id: str, kind: str, role: str, spe
     key = _NEW_OBJECT.key(conn, row)
     _write_step(conn, intent_id, f"ask {kind}", role)
     return Object(key, kind, role, row["marker"], row["asked_at"], None, False, spec)
+
+
+def _write_ids(conn: sa.Connection, intent_id: str, known: Sequence[Object]) -> None:
+    for thing in known:
+        _SET_OBJECT.change(conn, {"object_id": thing.id, "external_id": thing.external_id})
+        _write_step(conn, intent_id, f"have {thing.kind}", thing.external_id)
 
 
 def _write_step(conn: sa.Connection, intent_id: str, name: str, detail: str | None) -> None:

@@ -144,10 +144,12 @@ def _explain(job: Job, disk: Disk) -> None:
     raise Failed(text)
 
 
-def attachment(job: Job, role: str, disk_id: str, known_ids: frozenset[str] = frozenset()) -> Attachment:
+def attachment(job: Job, role: str, disk_id: str, known_ids: frozenset[str] = frozenset(), *,
+               later: bool = False) -> Attachment:  # fmt: skip
     """Return the reservation that this intent makes of a volume, asking for it at most once.
 
-    ``known_ids`` are older attachments of the same volume and server, which are not it.
+    ``known_ids`` are older attachments of the same volume and server, which are not it. Its id is written down at
+    once, or ``later``: with the next line of this job.
     """
     thing = job.object("attachment", role)
     if thing is not None and thing.external_id is not None:
@@ -159,7 +161,7 @@ def attachment(job: Job, role: str, disk_id: str, known_ids: frozenset[str] = fr
         job.gone(thing)
     access, attach, server_id = job.access, job.parts.backend.attach, job.intent.server_id
     asked = {"disk_id": disk_id, "known": sorted(known_ids)}
-    return job.make("attachment", role, asked, lambda _: attach(access, disk_id, server_id))
+    return job.make("attachment", role, asked, lambda _: attach(access, disk_id, server_id), later=later)
 
 
 def _lost_attachment(job: Job, thing: Object) -> Attachment | None:

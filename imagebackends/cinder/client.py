@@ -170,7 +170,8 @@ def _pair(version: str | None) -> tuple[int, int]:
 
 def disk(volume: Any) -> Disk:
     """Return a volume of cinder's answer as a value (``cinder/api/v3/views/volumes.py``)."""
-    raw: Mapping[str, Any] = volume if isinstance(volume, Mapping) else volume.to_dict()
+    # Its attributes are cinder's own words; ``to_dict`` would copy all of them deeply.
+    raw: Mapping[str, Any] = volume if isinstance(volume, Mapping) else vars(volume)
     image = raw.get("volume_image_metadata") or {}
     return Disk(
         id=raw["id"],
