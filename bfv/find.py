@@ -97,10 +97,8 @@ class Finder:
         if mapping.cell is not None:
             with contextlib.suppress(CellDown, BadCell):
                 database = self._parts.cells.of(mapping.cell)
-                rows = database.rows(_ROW, {"uuids": [mapping.server_id]})
-                if rows:
-                    (row,) = detail.entries(mapping.cell.name, rows).values()
-                    assert isinstance(row, Detail), "details were asked for"
+                row = detail.read(mapping.cell.name, database, _ROW, [mapping.server_id]).get(mapping.server_id)
+                if row is not None:
                     return self._by_row(row, database)
         return self.info(mapping)
 

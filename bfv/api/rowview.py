@@ -48,7 +48,7 @@ def shower(call: Call) -> Callable[[Detail], Json]:
             "metadata": orjson.Fragment(row.metadata_json),
             "hostId": hash_of_host(row.project_id or "", row.host or ""),
             "image": _image(call, row),
-            "flavor": _flavor(row.flavor_json, flavor_base, specs),
+            "flavor": _flavor(row.extra, flavor_base, specs),
             "created": moment(row.created_at),
             "updated": moment(row.updated_at or row.created_at),
             "addresses": addresses.of(row.network_info_json, extended=True),
@@ -94,7 +94,7 @@ def _later(version: int, row: Detail, shown: Json) -> None:
     if version >= 26:
         shown["tags"] = orjson.Fragment(row.tags_json)
     if version >= 63:
-        shown["trusted_image_certificates"] = None
+        shown["trusted_image_certificates"] = row.trusted_certs
     if version >= 73:
         shown["locked_reason"] = row.locked_reason
     if version >= 90:
@@ -129,8 +129,8 @@ def _volumes(version: int, row: Detail) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def _flavor(text: str, base: str, specs: bool) -> orjson.Fragment:
-    return orjson.Fragment(orjson.dumps(flavor(load_instance_flavor(text), base, specs=specs)))
+def _flavor(extra: str, base: str, specs: bool) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(flavor(load_instance_flavor(extra.partition("\n")[0]), base, specs=specs)))
 
 
 def flavor(made_of: Flavor | None, base: str, *, specs: bool) -> Json:

@@ -122,7 +122,7 @@ def _row(info: ServerInfo) -> Detail:
         "tags_json": orjson.dumps(info.tags).decode(),
         "volumes_json": orjson.dumps(volumes).decode(),
         "fault_json": orjson.dumps([why.code, why.message, why.details, at]).decode() if why else None,
-        "flavor_json": "",
+        "extra": "",
         "system_metadata_json": orjson.dumps(dict(info.system_metadata)).decode(),
     }
     return Detail(**{**dict.fromkeys(Detail._fields), **same, **told})

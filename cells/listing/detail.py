@@ -2,16 +2,20 @@
 """The one statement that reads all that a list shows of many servers of a cell.
 
 A statement for each table costs its round trip in every cell; sub-selects cost an index look-up in the one that is
-under way. Its columns are a ``Detail``'s fields in their order, so that a row is one as it comes.
+under way. But each is planned whenever the statement is run, needed or not, and for a few servers that is most of
+their cost: what few servers show at all is ``FURTHER``, asked for those alone.
+Its columns are a ``Detail``'s fields in their order, so that a row is one as it comes.
 """
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
+from cells.database import Database
 from cells.listing.values import Brief, Detail
 from cells.prebuilt import Prebuilt
 from cells.schema_cell import (
@@ -39,7 +43,7 @@ LIVE = (instances.c.deleted + _ZERO == _ZERO, NOT_SOFT_DELETED, NOT_HIDDEN)
 def statement(
     where: Sequence[ColumnElement[bool]] = LIVE, *, detail: bool = True, system_metadata: bool = False
 ) -> Prebuilt:
-    """Return what reads the servers of ``uuids`` that fulfil ``where``; its rows are for ``entries``.
+    """Return what reads the servers of ``uuids`` that fulfil ``where``; its rows are for ``entries`` or ``read``.
 
     By default that is what nova lists: no deleted ones, no soft-deleted ones, no hidden twins of a move between cells.
     To read the ``system_metadata`` of servers of images takes nearly as long as all the rest.
@@ -51,12 +55,38 @@ def statement(
 ALL, ALL_BRIEF = {asked: statement(system_metadata=asked) for asked in (False, True)}, statement(detail=False)
 
 
-def entries(cell: str, rows: Iterable[tuple[Any, ...]], *, detail: bool = True) -> dict[str, Detail | Brief]:
-    """Return the servers of a cell by id."""
-    kind: Any = Detail if detail else Brief
-    make, place = kind._make, kind._fields.index("uuid")
-    found = (make((cell, *row)) for row in rows)
-    return {entry[place]: entry for entry in found}
+@dataclass(frozen=True)
+class Further:
+    """A field that only some servers have: which ones, and what reads it of ``uuids``, the latest value last."""
+
+    field: str
+    needed: Callable[[Detail], bool]
+    statement: Prebuilt
+
+    def fill(self, found: dict[str, Detail], rows: Iterable[tuple[Any, ...]]) -> None:
+        """Put what was read into the servers."""
+        for uuid, value in rows:
+            found[uuid] = found[uuid]._replace(**{self.field: value})
+
+
+def entries(cell: str, rows: Iterable[tuple[Any, ...]]) -> dict[str, Detail]:
+    """Return the servers of a cell by id, without what is ``FURTHER``."""
+    make = Detail._make
+    return {entry.uuid: entry for entry in (make((cell, *row)) for row in rows)}
+
+
+def briefs(cell: str, rows: Iterable[tuple[Any, ...]]) -> dict[str, Brief]:
+    """Return the servers of a cell by id, read without details."""
+    return {entry.uuid: entry for entry in (Brief(cell, *row) for row in rows)}
+
+
+def read(cell: str, database: Database, what: Prebuilt, uuids: Sequence[str]) -> dict[str, Detail]:
+    """Return servers of a cell by id, with all their details. Raises CellDown."""
+    found = entries(cell, database.rows(what, {"uuids": uuids}))
+    for further in FURTHER:
+        if some := [uuid for uuid, entry in found.items() if further.needed(entry)]:
+            further.fill(found, database.rows(further.statement, {"uuids": some}))
+    return found
 
 
 @functools.cache
@@ -76,15 +106,13 @@ def _satellites(dialect: str, system_metadata: bool) -> list[ColumnElement[Any]]
                    instance_metadata.c.deleted == _ZERO, instance_metadata.c.key.is_not(None))  # fmt: skip
     of_tags = sa.select(strings(tags.c.tag)).where(tags.c.resource_id == instances.c.uuid).scalar_subquery()
     return [
-        sa.func.coalesce(_newest(instance_extra, instance_extra.c.flavor), _flavor_of_columns()),
-        _newest(instance_extra, instance_extra.c.trusted_certs),
+        sa.func.coalesce(_newest(instance_extra, _extra()), _flavor_of_columns()),
         sa.func.coalesce(_newest(instance_info_caches, instance_info_caches.c.network_info), _sql("[]")),
         sa.func.coalesce(metadata, _sql("{}")),
         sa.func.coalesce(of_tags, _sql("[]")),
         _volumes(sqlite),
-        sa.case((instances.c.locked, _newest(instance_system_metadata, instance_system_metadata.c.value,
-                                             instance_system_metadata.c.key == _sql("locked_reason")))),
-        _fault(),
+        sa.null(),
+        sa.null(),
         _system_metadata(pairs) if system_metadata else sa.null(),
     ]  # fmt: skip
 
@@ -93,18 +121,24 @@ def _of(table: Any, what: ColumnElement[Any], *conditions: ColumnElement[bool]) 
     return sa.select(what).where(table.c.instance_uuid == instances.c.uuid, *conditions).scalar_subquery()
 
 
-def _newest(table: sa.Table, column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
+def _newest(table: sa.Table, column: ColumnElement[Any]) -> ColumnElement[Any]:
     # Whether it is deleted does not count: with its server the row is deleted too, and still tells what it was.
-    query = sa.select(column).where(table.c.instance_uuid == instances.c.uuid, *conditions)
+    query = sa.select(column).where(table.c.instance_uuid == instances.c.uuid)
     return query.order_by(table.c.id.desc()).limit(sa.literal_column("1")).scalar_subquery()
 
 
-def _fault() -> ColumnElement[Any]:
-    # The highest id is the latest (nova/db/main/api.py:instance_fault_get_by_instance_uuids); which servers show one:
-    # nova/api/openstack/compute/views/servers.py:_fault_statuses.
-    c = instance_faults.c
-    fault = _newest(instance_faults, sa.func.json_array(c.code, c.message, c.details, c.created_at), c.deleted == _ZERO)
-    return sa.case((instances.c.vm_state.in_([_sql("error"), _sql("deleted")]), fault))
+def _extra() -> ColumnElement[Any]:
+    # Two sub-selects of one table would be planned twice. Neither text has a line's end in it: nova writes JSON.
+    c = instance_extra.c
+    return _text(c.flavor, _sql("\n"), sa.func.coalesce(c.trusted_certs, _sql("")))
+
+
+def _of_many(table: sa.Table, value: ColumnElement[Any], *conditions: ColumnElement[bool]) -> Prebuilt:
+    """Return what reads a value of servers, the latest last."""
+    query = sa.select(table.c.instance_uuid, value).where(
+        table.c.instance_uuid.in_(sa.bindparam("uuids", expanding=True))
+    )
+    return Prebuilt(query.where(*conditions).order_by(table.c.id))
 
 
 def _system_metadata(pairs: Callable[..., ColumnElement[Any]]) -> ColumnElement[Any]:
@@ -147,3 +181,16 @@ def _flavor_of_columns() -> ColumnElement[Any]:
                "ephemeral_gb": c.ephemeral_gb}  # fmt: skip
     data = make(*(each for name, column in columns.items() for each in (_sql(name), column)))
     return make(_sql("cur"), make(_sql("nova_object.data"), data))
+
+
+_C = instance_faults.c
+# The highest id is the latest (nova/db/main/api.py:instance_fault_get_by_instance_uuids); which servers show one:
+# nova/api/openstack/compute/views/servers.py:_fault_statuses.
+FURTHER = (
+    Further("fault_json", lambda entry: entry.vm_state in ("error", "deleted"),
+            _of_many(instance_faults, sa.func.json_array(_C.code, _C.message, _C.details, _C.created_at),
+                     _C.deleted == _ZERO)),
+    Further("locked_reason", lambda entry: bool(entry.locked),
+            _of_many(instance_system_metadata, instance_system_metadata.c.value,
+                     instance_system_metadata.c.key == _sql("locked_reason"))),
+)  # fmt: skip

@@ -99,8 +99,8 @@ def _in_full(cells: Cells, query: Query, rows: Sequence[_Row], where: Sequence[f
     for row in rows:
         asked.setdefault(row.cell.uuid, (row.cell, []))[1].append(row.brief.uuid)
 
-    def read(cell: Cell, database: Database) -> dict[str, Detail | Brief]:
-        return detail.entries(cell.name, database.rows(statement, {"uuids": asked[cell.uuid][1]}))
+    def read(cell: Cell, database: Database) -> dict[str, Detail]:
+        return detail.read(cell.name, database, statement, asked[cell.uuid][1])
 
     answers = cells.gather([cell for cell, _ in asked.values()], read)
     entries: list[Entry] = []

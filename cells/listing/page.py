@@ -29,7 +29,8 @@ _MARKER = Prebuilt(sa.select(instance_mappings.c.id, instance_mappings.c.project
                    .where(instance_mappings.c.instance_uuid == sa.bindparam("marker")))  # fmt: skip
 _DELETED = Prebuilt(sa.select(instances.c.uuid, instances.c.deleted)
                     .where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True))))  # fmt: skip
-_Found: TypeAlias = dict[str, Detail | Brief]
+_Found: TypeAlias = Mapping[str, Detail | Brief]
+_NOTHING: _Found = {}
 
 
 class Listing:
@@ -89,39 +90,56 @@ class Listing:
                  downs: dict[int, Down]) -> Iterator[tuple[int, Entry]]:  # fmt: skip
         """Yield what is shown of a stretch, by mapping id; ``downs`` are cells found down, none is asked again."""
         values = self._ask(query, stretch, downs)
-        unplaced = self._unplaced(stretch)
-        for row in stretch.rows:
-            entry: Entry | None
-            if row.cell_id is None:
-                entry = unplaced[row.instance_uuid]
-            elif row.cell_id in values:
-                entry = values[row.cell_id].get(row.instance_uuid)
-                if entry is None and row.instance_uuid in building and not row.queued_for_delete:
-                    entry = Unplaced(stretch.mapping(row))
-            elif row.queued_for_delete:
-                entry = None
-            else:
-                entry = of_mapping(stretch.mapping(row), downs[row.cell_id].reason)
-            if entry is not None:
-                yield row.id, entry
+        found = [(row, values.get(row.cell_id, _NOTHING).get(row.instance_uuid)) for row in stretch.rows]
+        others = self._others(stretch, downs, [
+            row for row, entry in found
+            if not (entry or row.queued) and (row.cell_id not in values or row.instance_uuid in building)
+        ])  # fmt: skip
+        for row, entry in found:
+            if told := entry or others.get(row.id):
+                yield row.id, told
 
-    def _ask(self, query: Query, stretch: window.Window, downs: dict[int, Down]) -> dict[int, _Found]:
+    def _others(self, stretch: window.Window, downs: Mapping[int, Down],
+                rows: Sequence[window.Row]) -> dict[int, Entry]:  # fmt: skip
+        """Return what is told by mapping id of servers of which no cell has told anything."""
+        mappings = stretch.mappings(self.registry.database.rows, rows)
+        nowhere = [mapping for mapping in mappings.values() if mapping.cell is None]
+        unplaced = {entry.uuid: entry for entry in with_build_requests(self.registry, nowhere)}
+        return {
+            key: of_mapping(mapping, downs[mapping.cell.id].reason) if mapping.cell and mapping.cell.id in downs
+            else unplaced.get(mapping.server_id, Unplaced(mapping))
+            for key, mapping in mappings.items()
+        }  # fmt: skip
+
+    def _ask(self, query: Query, stretch: window.Window, downs: dict[int, Down]) -> Mapping[int, _Found]:
         """Return what the cells of a stretch tell of its servers, by the number of the cell and by server id."""
         asked: dict[int, list[window.Row]] = {}
         for row in stretch.rows:
-            if row.cell_id is not None and row.cell_id not in downs:
+            if row.cell_id and row.cell_id not in downs:
                 asked.setdefault(row.cell_id, []).append(row)
         statement = detail.ALL[query.system_metadata] if query.detail else detail.ALL_BRIEF
         rows = self._rows(statement, stretch.cells, {
             key: [row.instance_uuid for row in theirs] for key, theirs in asked.items()
         }, downs)  # fmt: skip
-        found = {key: detail.entries(stretch.cells[key].name, theirs, detail=query.detail)
-                 for key, theirs in rows.items()}  # fmt: skip
+        found = self._found(query, stretch.cells, rows)
         self._bury(stretch.cells, {
             key: {row.instance_uuid: row.id for row in asked[key]
-                  if row.queued_for_delete and row.instance_uuid not in theirs}
+                  if row.queued and row.instance_uuid not in theirs}
             for key, theirs in found.items()
         })  # fmt: skip
+        return found
+
+    def _found(self, query: Query, cells: Mapping[int, Cell], rows: Mapping[int, Sequence[Row]]
+               ) -> Mapping[int, _Found]:  # fmt: skip
+        """Return rows as servers, with what only some of them have."""
+        if not query.detail:
+            return {key: detail.briefs(cells[key].name, theirs) for key, theirs in rows.items()}
+        found = {key: detail.entries(cells[key].name, theirs) for key, theirs in rows.items()}
+        for further in detail.FURTHER:
+            some = {key: [uuid for uuid, entry in theirs.items() if further.needed(entry)]
+                    for key, theirs in found.items()}  # fmt: skip
+            for key, told in self._rows(further.statement, cells, some, {}).items():
+                further.fill(found[key], told)
         return found
 
     def _rows(self, statement: Prebuilt, cells: Mapping[int, Cell], uuids: Mapping[int, Collection[str]],
@@ -139,10 +157,6 @@ class Listing:
             deleted: dict[str, int] = dict(rows)
             self._graves.add((place for uuid, place in unseen[key].items() if deleted.get(uuid)),
                              (place for uuid, place in unseen[key].items() if uuid not in deleted))  # fmt: skip
-
-    def _unplaced(self, stretch: window.Window) -> dict[str, Unplaced]:
-        without = [stretch.mapping(row) for row in stretch.rows if row.cell_id is None]
-        return {entry.uuid: entry for entry in with_build_requests(self.registry, without)}
 
 
 def list_servers(registry: Registry, cells: Cells, query: Query) -> Page:

@@ -16,10 +16,11 @@ class Detail(NamedTuple):
     """A server as its cell tells it; field names are nova's columns, times naive UTC, ``id`` the cell's own counter.
 
     What ends in ``_json`` is JSON text, ready to be sent: an object of metadata, a list of tags, a list of volumes as
-    nova's view has them (``id``, ``delete_on_termination``), nova's own text of the network and of the flavor
-    (``instance_extra.flavor``). The properties of the same names parse it; of equal flavor texts only the first is
-    parsed. ``fault_json`` (code, message, details, time) is only filled where nova shows a fault: in ERROR and DELETED;
-    ``system_metadata_json`` only of servers with an ``image_ref``, and if it is asked for.
+    nova's view has them (``id``, ``delete_on_termination``), nova's own text of the network. The properties of the same
+    names parse it. ``extra`` is nova's text of the flavor, and on a second line, which may be empty or not there, that
+    of the trusted certificates (``instance_extra``); of equal texts only the first is parsed. ``fault_json`` (code,
+    message, details, time) is only filled where nova shows a fault: in ERROR and DELETED; ``system_metadata_json`` only
+    of servers with an ``image_ref``, and if it is asked for.
     A tuple, because a row of the database becomes one as it is.
     """
 
@@ -56,8 +57,7 @@ class Detail(NamedTuple):
     ramdisk_id: str | None
     launch_index: int | None
     auto_disk_config: bool | None
-    flavor_json: str
-    trusted_certs_json: str | None
+    extra: str
     network_info_json: str
     metadata_json: str
     tags_json: str
@@ -69,7 +69,14 @@ class Detail(NamedTuple):
     @property
     def flavor(self) -> Flavor:
         """The flavor that the server has now; one and the same object for equal texts."""
-        return _flavor(self.flavor_json)
+        return _flavor(self.extra)
+
+    @property
+    def trusted_certs(self) -> list[str] | None:
+        """The ids of the certificates that the server's image was to be signed with, None where none were named."""
+        _, _, text = self.extra.partition("\n")
+        ids: list[str] | None = json.loads(text)["nova_object.data"]["ids"] if text else None
+        return ids
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -175,5 +182,5 @@ class Page:
 
 
 @functools.lru_cache(maxsize=1024)
-def _flavor(text: str) -> Flavor:
-    return load_instance_flavor(text) or Flavor(0, "", "", 0, 0, 0)
+def _flavor(extra: str) -> Flavor:
+    return load_instance_flavor(extra.partition("\n")[0]) or Flavor(0, "", "", 0, 0, 0)

@@ -6,7 +6,6 @@ the project holds it too; so a stretch costs what is in it. There is no index on
 are never altered: mappings with it are passed over in the database and come here as numbers.
 """
 
-import datetime as dt
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,18 +28,18 @@ _FEW = 200
 
 
 class Row(NamedTuple):
-    """A mapping, a row of ``instance_mappings``."""
+    """As much of a mapping as most need: to read the whole of a thousand takes as long as to find them.
+
+    ``cell_id`` is 0 while it has no cell.
+    """
 
     id: int
     instance_uuid: str
-    project_id: str
-    user_id: str | None
-    cell_id: int | None
-    queued_for_delete: bool | None
-    created_at: dt.datetime
+    cell_id: int
+    queued: bool
 
 
-_MAPPINGS = sa.select(*(_C[name] for name in Row._fields))
+_LEAN = sa.select(_C.id, _C.instance_uuid, sa.func.coalesce(_C.cell_id, 0))
 _BELOW = _C.id < sa.bindparam("below")
 _QUEUED = (_C.id < sa.bindparam("below"), _C.id > sa.bindparam("lowest"), _C.queued_for_delete.is_(sa.true()),
            # Without a cell there is no row that could be alive: the delete of a server not yet placed is done.
@@ -58,13 +57,15 @@ def _highest(*ours: Any) -> sa.Select[Any]:
     return sa.select(sa.func.group_concat(some.c.id))
 
 
-_NEEDED = _both(lambda *ours: _MAPPINGS.where(*ours, _BELOW, _NOT_QUEUED).order_by(_C.id.desc())
+_NEEDED = _both(lambda *ours: _LEAN.where(*ours, _BELOW, _NOT_QUEUED).order_by(_C.id.desc())
                 .limit(sa.bindparam("need")))  # fmt: skip
 # One text and not a row for each: nearly all of them are known and only counted out.
 _QUEUED_IDS = _both(lambda *ours: sa.select(sa.func.group_concat(_C.id)).where(*ours, *_QUEUED))
 _HIGHEST_QUEUED_IDS = _both(_highest)
-_ALL_QUEUED = _both(lambda *ours: _MAPPINGS.where(*ours, *_QUEUED))
-_SOME_QUEUED = Prebuilt(_MAPPINGS.where(_C.id.in_(sa.bindparam("ids", expanding=True))))
+_ALL_QUEUED = _both(lambda *ours: _LEAN.where(*ours, *_QUEUED))
+_WHOLE = Prebuilt(sa.select(_C.id, _C.instance_uuid, _C.project_id, _C.user_id, _C.cell_id, _C.queued_for_delete,
+                            _C.created_at).where(_C.id.in_(sa.bindparam("ids", expanding=True))))  # fmt: skip
+_SOME_QUEUED = Prebuilt(_LEAN.where(_C.id.in_(sa.bindparam("ids", expanding=True))))
 _LAST = Prebuilt(sa.select(sa.func.coalesce(sa.func.max(_C.id), 0)))
 
 
@@ -79,11 +80,14 @@ class Window:
     cells: Mapping[int, Cell]
     end: int
 
-    def mapping(self, row: Row) -> ServerMapping:
-        """Return a row as a value; most rows of a page are never needed as one."""
-        cell = None if row.cell_id is None else self.cells[row.cell_id]
-        return ServerMapping(row.instance_uuid, row.project_id, row.user_id, cell, row.queued_for_delete,
-                             row.created_at)  # fmt: skip
+    def mappings(self, ask: Read, rows: Sequence[Row]) -> dict[int, ServerMapping]:
+        """Return rows as whole mappings by id, those that are still there."""
+        whole = ask(_WHOLE, {"ids": [row.id for row in rows]}) if rows else ()
+        return {
+            # One that has got a cell that came meanwhile is told as without.
+            key: ServerMapping(uuid, project, user, self.cells.get(cell or 0), queued, created)
+            for key, uuid, project, user, cell, queued, created in whole
+        }
 
 
 def read(registry: Registry, graves: Graves, project_id: str | None, below: int | None, need: int,
@@ -98,7 +102,7 @@ def read(registry: Registry, graves: Graves, project_id: str | None, below: int 
         cells = registry.cells_by_id(ask)
         below = ask(_LAST, {})[0][0] + 1 if below is None else below
         within: Values = {"below": below, **({"project": project_id} if of_one else {})}
-        rows = list(map(Row._make, ask(_NEEDED[of_one], {**within, "need": need})))
+        rows = _rows(ask(_NEEDED[of_one], {**within, "need": need}), queued=False)
         lowest = rows[-1].id if len(rows) == need else 0
         within = {**within, "lowest": lowest}
         # To sort and cut them off costs half as much again.
@@ -121,6 +125,10 @@ def _numbers(text: str | None) -> frozenset[int]:
 
 def _queued(ask: Read, suspects: set[int], of_one: bool, within: Values) -> list[Row]:
     if len(suspects) < _FEW:
-        return list(map(Row._make, ask(_SOME_QUEUED, {"ids": list(suspects)})))
+        return _rows(ask(_SOME_QUEUED, {"ids": list(suspects)}), queued=True)
     # Thousands of parameters cost more than as many rows.
-    return [row for row in map(Row._make, ask(_ALL_QUEUED[of_one], within)) if row.id in suspects]
+    return [row for row in _rows(ask(_ALL_QUEUED[of_one], within), queued=True) if row.id in suspects]
+
+
+def _rows(lean: Sequence[tuple[Any, ...]], *, queued: bool) -> list[Row]:
+    return [Row(key, uuid, cell, queued) for key, uuid, cell in lean]

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers over HTTP: made, shown, listed in pages, switched off and on, rebuilt and deleted."""
 
+import json
+
 import pytest
 import requests
 
 from cells import servers
-from cells.schema_cell import instances
+from cells.schema_cell import instance_extra, instances
 from tests import sites
 
 
@@ -90,6 +92,18 @@ def test_an_image_is_told_with_those_of_its_properties_that_nova_knows(door, ima
     with database.writer() as conn:
         conn.execute(instances.update().where(instances.c.uuid == server_id).values(image_ref=""))
     assert told("2.98") == [""] * 4
+
+
+def test_the_certificates_that_nova_was_to_trust_are_told(door, server_id):
+    database = door.cloud.parts.cells.of(door.cloud.parts.registry.find_mapping(server_id).cell)
+    certs = {"nova_object.name": "TrustedCerts", "nova_object.data": {"ids": ["c1", "c2"]}}
+    with database.writer() as conn:
+        changed = instance_extra.update().where(instance_extra.c.instance_uuid == server_id)
+        conn.execute(changed.values(trusted_certs=json.dumps(certs)))
+    listed = door("GET", "/servers/detail", version="2.63").json()["servers"]
+    for told in (door.show(server_id, version="2.63"), *(each for each in listed if each["id"] == server_id)):
+        assert told["trusted_image_certificates"] == ["c1", "c2"]
+        assert told["flavor"]["original_name"] == "tiny"
 
 
 def test_an_explicit_root_is_made_as_it_is_asked_for(door, site, image):

@@ -14,6 +14,8 @@ from cells.schema_cell import instance_extra, instance_info_caches, instance_sys
 from tests.cells.listing.world import FLAVOR, NOON, Made, moment, server
 
 MADE = Made(3)
+# nova/objects/trusted_certs.py:TrustedCerts, as a primitive.
+CERTS = '{"nova_object.name": "TrustedCerts", "nova_object.namespace": "nova", "nova_object.data": {"ids": ["c"]}}'
 PORTS = '[{"id": "a", "meta": {"x": null}}]'
 
 
@@ -31,8 +33,7 @@ def written(cell, **changes):
 
 
 def read(cell, **kwargs):
-    rows = cell.rows(detail.statement(**kwargs), {"uuids": [MADE.id]})
-    return detail.entries("cell1", rows).get(MADE.id)
+    return detail.read("cell1", cell, detail.statement(**kwargs), [MADE.id]).get(MADE.id)
 
 
 def execute(cell, statement):
@@ -60,9 +61,9 @@ def test_json_is_passed_on_as_text(cell):
     execute(cell, instance_info_caches.insert().values(network_info=PORTS, **of_server))
     execute(cell, tags.insert().values(resource_id=MADE.id, tag='t"1'))
     execute(cell, tags.insert().values(resource_id=MADE.id, tag="t2"))
-    execute(cell, instance_extra.update().values(trusted_certs='["c"]'))
+    execute(cell, instance_extra.update().values(trusted_certs=CERTS))
     found = read(cell)
-    assert (found.network_info_json, found.trusted_certs_json) == (PORTS, '["c"]')
+    assert (found.network_info_json, found.trusted_certs, found.flavor) == (PORTS, ["c"], FLAVOR)
     assert found.metadata == metadata == json.loads(found.metadata_json)
     assert found.tags == ['t"1', "t2"] == json.loads(found.tags_json)
 
