@@ -25,7 +25,7 @@ def of_project(parts: Parts, project_id: str, user_id: str | None = None) -> Lim
     """
     with parts.journal.database.reader() as conn:
         pending = claims.pending(conn, project_id)
-        counted = quota.count(parts, conn, project_id, pending)
+        counted = quota.count(parts, conn, project_id, user_id, pending)
     by_user = usage.merged([counted.in_cells, counted.by_request, quota.claimed(pending)])
     server_groups, by_owner = groups.count(parts.api, project_id)
     configured = parts.quota.limits

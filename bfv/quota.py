@@ -103,7 +103,7 @@ def room(parts: Parts, conn: sa.Connection, caller: Caller, pending: Sequence[Cl
     """
     if pending is None:
         pending = claims.pending(conn, caller.project_id)
-    counted = count(parts, conn, caller.project_id, pending)
+    counted = count(parts, conn, caller.project_id, caller.user_id, pending)
     by_user = usage.merged([counted.in_cells, counted.by_request, claimed(pending)])
     configured = parts.quota.limits
     found = Room(
@@ -123,7 +123,7 @@ def room(parts: Parts, conn: sa.Connection, caller: Caller, pending: Sequence[Cl
 
 @dataclass(frozen=True)
 class Counted:
-    """What is written down for a project, and what each user has: in cells, and ``by_request`` in cells that are down.
+    """What is written down for a project, and what a user and the others have: in cells, ``by_request`` in those down.
 
     ``down`` are the names of these.
     """
@@ -134,20 +134,21 @@ class Counted:
     down: tuple[str, ...] = ()
 
 
-def count(parts: Parts, conn: sa.Connection, project_id: str, pending: Collection[Claim]) -> Counted:
+def count(parts: Parts, conn: sa.Connection, project_id: str, user_id: str | None, pending: Collection[Claim]
+          ) -> Counted:  # fmt: skip
     """Count a project's servers but those that are claimed, each cell with one statement, all at once.
 
     A cell counts that has any mapping of the project, also of servers whose deletion failed. Raises CellDown for the
     API database.
     """
     claimed_ids = [each.server_id for each in pending]
+    cells = parts.registry.recent_cells()
     with parts.api.snapshot() as ask:
-        found, places = limits.stored_by(ask, project_id), usage.cells_of(ask, project_id)
-    asked = [cell for cell in parts.registry.recent_cells() if cell.id in places]
+        found, asked = limits.stored_by(ask, project_id), usage.cells_of(ask, project_id, cells)
     in_cells: list[usage.ByUser] = []
     by_request: list[usage.ByUser] = []
     down: list[str] = []
-    for answer in usage.in_cells(parts.pool, asked, project_id, claimed_ids):
+    for answer in usage.in_cells(parts.pool, asked, project_id, user_id or "", claimed_ids):
         if isinstance(answer, Down):
             deleting = _not_deleted_yet(conn, project_id)
             missing = usage.asked_for(parts.api, project_id, answer.cell.id, claimed_ids, deleting)
@@ -221,7 +222,7 @@ def set_limits(parts: Parts, project_id: str, wanted: Mapping[str, int], user_id
     _check_words(parts, wanted)
     with parts.journal.database.reader() as conn:
         pending = claims.pending(conn, project_id)
-        counted = count(parts, conn, project_id, pending)
+        counted = count(parts, conn, project_id, user_id, pending)
     by_user = usage.merged([counted.in_cells, counted.by_request, claimed(pending)])
     used = usage.total(by_user.values()) if user_id is None else by_user.get(user_id, Usage())
     everyone, mine = groups.count(parts.api, project_id)

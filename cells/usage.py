@@ -6,7 +6,7 @@ cell0 included. Nova counts a cell that is down as nothing; here the caller is t
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -28,23 +28,24 @@ _COUNTED = sa.and_(
     sa.or_(instances.c.vm_state.is_(None), instances.c.vm_state != _SOFT_DELETED),
     sa.or_(instances.c.hidden.is_(None), instances.c.hidden.is_(sa.false())),
 )
-_BY_USER = (
-    sa.select(
-        instances.c.user_id,
-        sa.func.count(),
-        sa.func.coalesce(sa.func.sum(instances.c.vcpus), 0),
-        sa.func.coalesce(sa.func.sum(instances.c.memory_mb), 0),
+_MINE = instances.c.user_id == sa.bindparam("user_id")
+_SUMS = sa.select(
+    *(
+        sa.func.coalesce(sa.func.sum(value), 0)
+        for what in (1, instances.c.vcpus, instances.c.memory_mb)
+        for value in (what, sa.case((_MINE, what), else_=0))
     )
-    .where(instances.c.project_id == sa.bindparam("project_id"), _COUNTED)
-    .group_by(instances.c.user_id)
-)
-_ALL = Prebuilt(_BY_USER)
-_OTHERS = Prebuilt(_BY_USER.where(instances.c.uuid.not_in(sa.bindparam("without", expanding=True))))
-_CELLS_OF = Prebuilt(
-    sa.select(instance_mappings.c.cell_id, sa.func.max(sa.case((_LIVE, 1), else_=0)))
-    .where(instance_mappings.c.project_id == sa.bindparam("project_id"), instance_mappings.c.cell_id.is_not(None))
-    .group_by(instance_mappings.c.cell_id)
-)
+).where(instances.c.project_id == sa.bindparam("project_id"), _COUNTED)
+_ALL = Prebuilt(_SUMS)
+_OTHERS = Prebuilt(_SUMS.where(instances.c.uuid.not_in(sa.bindparam("without", expanding=True))))
+_MAPPED = instance_mappings.c.project_id == sa.bindparam("project_id")
+_CELLS_OF = Prebuilt(sa.select(instance_mappings.c.cell_id).where(_MAPPED).distinct())
+_SOME = sa.select(instance_mappings.c.cell_id).where(_MAPPED).limit(sa.bindparam("most")).subquery()
+_CELLS_OF_SOME = Prebuilt(sa.select(_SOME.c.cell_id, sa.func.count()).group_by(_SOME.c.cell_id))
+_NUMBER = Prebuilt(sa.select(sa.func.count()).select_from(instance_mappings).where(_MAPPED))
+# To find the cell of so many mappings takes as long as a cell takes to count that there are none.
+_A_CELL = 40
+_FEW = 200
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,11 @@ class Usage:
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(self.instances + other.instances, self.cores + other.cores, self.ram + other.ram)
 
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(self.instances - other.instances, self.cores - other.cores, self.ram - other.ram)
 
+
+# Usage by user; "" is all that are not named.
 ByUser = Mapping[str, Usage]
 
 
@@ -76,17 +81,20 @@ def merged(parts: Iterable[ByUser]) -> dict[str, Usage]:
     return found
 
 
-def in_cell(cell: Database, project_id: str, without: Collection[str] = ()) -> dict[str, Usage]:
-    """Return what each user of a project has in one cell, but for these servers; one statement. Raises CellDown."""
-    return _by_user(cell.rows(*_question(project_id, without)))
+def in_cell(cell: Database, project_id: str, user_id: str, without: Collection[str] = ()) -> dict[str, Usage]:
+    """Return what a user has in one cell and, as "", all others of the project, but for these servers.
+
+    One statement. Raises CellDown.
+    """
+    return _of_user(user_id, cell.rows(*_question(project_id, user_id, without)))
 
 
-def in_cells(pool: Cells, cells: Iterable[Cell], project_id: str,
+def in_cells(pool: Cells, cells: Iterable[Cell], project_id: str, user_id: str,
              without: Collection[str] = ()) -> Iterator[Up[ByUser] | Down]:  # fmt: skip
     """Yield what ``in_cell`` returns for each of the cells, all asked at once, or why there is none."""
-    statement, values = _question(project_id, without)
+    statement, values = _question(project_id, user_id, without)
     for answer in pool.ask(statement, [(cell, values) for cell in cells]).values():
-        yield Up(answer.cell, _by_user(answer.value)) if isinstance(answer, Up) else answer
+        yield Up(answer.cell, _of_user(user_id, answer.value)) if isinstance(answer, Up) else answer
 
 
 def asked_for(api: Database, project_id: str, cell_id: int, without: Collection[str] = (),
@@ -110,13 +118,19 @@ def asked_for(api: Database, project_id: str, cell_id: int, without: Collection[
         return merged(_asked(user, text) for user, text in conn.execute(query))
 
 
-def cells_of(ask: Read, project_id: str) -> dict[int, bool]:
-    """Return the id of each cell that a project has mappings in, and whether any of these servers is not deleted.
+def cells_of(ask: Read, project_id: str, cells: Sequence[Cell]) -> list[Cell]:
+    """Return those of the cells that a project has mappings in, all of them where to find out takes longer than to ask.
 
-    ``nova/objects/cell_mapping.py:CellMappingList.get_by_project_id`` takes all of them: a server whose delete failed
+    ``nova/objects/cell_mapping.py:CellMappingList.get_by_project_id`` takes all mappings: a server whose delete failed
     is there, too. ``ask`` reads in the API database.
     """
-    return {cell: bool(any_live) for cell, any_live in ask(_CELLS_OF, {"project_id": project_id})}
+    project = {"project_id": project_id}
+    some: dict[int, int] = dict(ask(_CELLS_OF_SOME, {**project, "most": _FEW}))
+    if sum(some.values()) == _FEW:
+        if ask(_NUMBER, project)[0][0] > _A_CELL * len(cells):
+            return list(cells)
+        some = dict.fromkeys((key for (key,) in ask(_CELLS_OF, project)), 1)
+    return [cell for cell in cells if cell.id in some]
 
 
 def servers_in(cell: Database, project_id: str) -> set[str]:
@@ -135,13 +149,16 @@ def mapped(api: Database, project_id: str) -> dict[str, tuple[int | None, bool]]
         return {uuid: (cell, bool(deleted)) for uuid, cell, deleted in rows}
 
 
-def _question(project_id: str, without: Collection[str]) -> tuple[Prebuilt, Values]:
-    values = {"project_id": project_id}
+def _question(project_id: str, user_id: str, without: Collection[str]) -> tuple[Prebuilt, Values]:
+    values = {"project_id": project_id, "user_id": user_id}
     return (_OTHERS, {**values, "without": list(without)}) if without else (_ALL, values)
 
 
-def _by_user(rows: Iterable[Row]) -> dict[str, Usage]:
-    return {user or "": Usage(number, int(cores), int(ram)) for user, number, cores, ram in rows}
+def _of_user(user_id: str, rows: Sequence[Row]) -> dict[str, Usage]:
+    sums = [int(number) for number in rows[0]]
+    everybody, mine = Usage(*sums[::2]), Usage(*sums[1::2])
+    found = {user_id: mine, "": everybody - mine} if user_id else {"": everybody}
+    return {user: usage for user, usage in found.items() if usage.instances}
 
 
 def _asked(user_id: str | None, text: str | None) -> dict[str, Usage]:

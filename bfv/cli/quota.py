@@ -45,7 +45,7 @@ def show(cloud: Cloud, args: argparse.Namespace) -> Any:
     parts, project, user = cloud.parts, _project(args), args.user
     with parts.journal.database.reader() as conn:
         pending = claims.pending(conn, project)
-        counted = quota.count(parts, conn, project, pending)
+        counted = quota.count(parts, conn, project, user, pending)
     bounds = (counted.stored.of_user(user, parts.quota.limits) if user
               else counted.stored.of_project(parts.quota.limits))  # fmt: skip
     everyone, by_user = groups.count(parts.api, project)

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from cells import Flavor, Registry, Server, encode, servers, usage
-from cells.schema_api import request_specs
+from cells.schema_api import instance_mappings, request_specs
 from cells.usage import Usage
 
 FLAVOR = Flavor(1, "m1", "m1", vcpus=2, memory_mb=512, root_gb=1)
@@ -21,17 +21,16 @@ def add(cell, project="p", user="u", **columns):
     return server.uuid
 
 
-def test_a_projects_servers_are_summed_for_each_user(cell):
+def test_a_projects_servers_are_summed_for_a_user_and_for_the_others(cell):
     add(cell)
     add(cell)
     add(cell, user="v")
     add(cell, project="q")
 
-    found = usage.in_cell(cell, "p")
-
-    assert found == {"u": Usage(2, 4, 1024), "v": Usage(1, 2, 512)}
-    assert usage.total(found.values()) == Usage(3, 6, 1536)
-    assert usage.in_cell(cell, "nobody") == {}
+    assert usage.in_cell(cell, "p", "u") == {"u": Usage(2, 4, 1024), "": Usage(1, 2, 512)}
+    assert usage.in_cell(cell, "p", "v") == {"v": Usage(1, 2, 512), "": Usage(2, 4, 1024)}
+    assert usage.in_cell(cell, "p", "w") == usage.in_cell(cell, "p", "") == {"": Usage(3, 6, 1536)}
+    assert usage.in_cell(cell, "nobody", "u") == {}
 
 
 @pytest.mark.parametrize(
@@ -49,21 +48,21 @@ def test_a_projects_servers_are_summed_for_each_user(cell):
 def test_servers_count_as_nova_counts_them(cell, columns, counted):
     add(cell, **columns)
 
-    assert usage.total(usage.in_cell(cell, "p").values()).instances == counted
+    assert usage.total(usage.in_cell(cell, "p", "u").values()).instances == counted
 
 
 def test_deleted_servers_and_those_that_are_counted_elsewhere_do_not_count(cell):
     gone, elsewhere, here = (add(cell) for _ in range(3))
     servers.destroy(cell, gone)
 
-    assert usage.in_cell(cell, "p", [elsewhere]) == {"u": Usage(1, 2, 512)}
-    assert usage.in_cell(cell, "p", [elsewhere, here]) == {}
+    assert usage.in_cell(cell, "p", "u", [elsewhere]) == {"u": Usage(1, 2, 512)}
+    assert usage.in_cell(cell, "p", "u", [elsewhere, here]) == {}
 
 
 def test_columns_and_not_the_flavor_are_summed(cell):
     add(cell, vcpus=7, memory_mb=None)
 
-    assert usage.in_cell(cell, "p") == {"u": Usage(1, 7, 0)}
+    assert usage.in_cell(cell, "p", "u") == {"u": Usage(1, 7, 0)}
 
 
 @pytest.fixture
@@ -110,5 +109,20 @@ def test_the_cells_of_a_project_are_those_of_its_mappings(api, registry):
     asked(registry, third, project="q")
     asked(registry)
 
-    assert usage.cells_of(api.rows, "p") == {one.id: True, other.id: False}
-    assert usage.cells_of(api.rows, "nobody") == {}
+    assert usage.cells_of(api.rows, "p", [one, other, third]) == [one, other]
+    assert usage.cells_of(api.rows, "nobody", [one, other, third]) == []
+
+
+@pytest.mark.parametrize(("number", "all_of_them"), [(usage._FEW - 1, False), (usage._FEW, False), (241, True)])
+def test_of_a_project_with_many_servers_all_cells_are_asked(api, registry, number, all_of_them):
+    cells = [
+        registry.add_cell(name, f"sqlite:////{name}.db")
+        for name in ("cell0", "cell1", "cell2", "cell3", "cell4", "cell5")
+    ]
+    rows = [
+        {"instance_uuid": str(uuid.UUID(int=each)), "project_id": "p", "cell_id": cells[each % 2].id}
+        for each in range(number)
+    ]
+    with api.writer() as conn:
+        conn.execute(instance_mappings.insert(), rows)
+    assert usage.cells_of(api.rows, "p", cells) == (cells if all_of_them else cells[:2])

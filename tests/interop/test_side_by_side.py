@@ -79,7 +79,7 @@ def test_both_page_by_the_same_sorting(nova, listing, mixed, project):
 
 def test_both_count_the_same(deployment, nova, mixed, project):
     nova.ask("delete", server=mixed[0])
-    parts = [usage.in_cell(deployment.of(cell), project) for cell in ("cell0", "cell1", "cell2")]
+    parts = [usage.in_cell(deployment.of(cell), project, "u") for cell in ("cell0", "cell1", "cell2")]
     ours = usage.total(usage.merged(parts).values())
     theirs = nova.ask("count", project=project)["project"]
     assert ours == Usage(theirs["instances"], theirs["cores"], theirs["ram"])
