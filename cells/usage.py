@@ -124,10 +124,11 @@ def cells_of(ask: Read, project_id: str, cells: Sequence[Cell]) -> list[Cell]:
     ``nova/objects/cell_mapping.py:CellMappingList.get_by_project_id`` takes all mappings: a server whose delete failed
     is there, too. ``ask`` reads in the API database.
     """
-    project = {"project_id": project_id}
-    some: dict[int, int] = dict(ask(_CELLS_OF_SOME, {**project, "most": _FEW}))
-    if sum(some.values()) == _FEW:
-        if ask(_NUMBER, project)[0][0] > _A_CELL * len(cells):
+    project, many = {"project_id": project_id}, _A_CELL * len(cells)
+    few = min(_FEW, many)
+    some: dict[int, int] = dict(ask(_CELLS_OF_SOME, {**project, "most": few}))
+    if sum(some.values()) == few:
+        if few == many or ask(_NUMBER, project)[0][0] > many:
             return list(cells)
         some = dict.fromkeys((key for (key,) in ask(_CELLS_OF, project)), 1)
     return [cell for cell in cells if cell.id in some]
