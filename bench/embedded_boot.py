@@ -94,11 +94,11 @@ class Here(Engine):
 
 
 @contextlib.contextmanager
-def opened(mock):
+def opened(mock, workers=""):
     """Open a cloud with databases of its own, warm: each cell has booted once and all tokens are there."""
     with tempfile.TemporaryDirectory() as home:
         world = sites.World(mock.site, Path(home))
-        wide = f"[quota]\ninstances = 10000\ncores = 10000\nram = 10000000\n[engine]\nworkers_per_cell = {WAITING}\n"
+        wide = f"[quota]\ninstances = 10000\ncores = 10000\nram = 10000000\n[engine]\n{workers}"
         world.config.write_text(world.config.read_text().replace("[engine]\n", wide))
         with world.cloud() as cloud:
             image = mock.site.upload(os.urandom(1 << 20))
@@ -139,21 +139,23 @@ def rates(mock, rounds):
     return found
 
 
-def cpu(mock, count, at_once):
-    """Return the milliseconds of CPU for each boot: ours and the mock's."""
+def cpu(mock, count, at_once, rounds):
+    """Return the milliseconds of CPU for each boot, the medians of so many rounds: ours and the mock's."""
+    found = []
     with opened(mock) as (cloud, image):
-        ours, theirs = time.process_time(), mock.cpu()
-        ids = boot(cloud, image, count, at_once)
-        ours, theirs = time.process_time() - ours, mock.cpu() - theirs
-        remove(cloud, ids)
-    return ours / count * 1000, theirs / count * 1000
+        for _ in range(rounds):
+            ours, theirs = time.process_time(), mock.cpu()
+            ids = boot(cloud, image, count, at_once)
+            found.append((time.process_time() - ours, mock.cpu() - theirs))
+            remove(cloud, ids)
+    return [statistics.median(side) / count * 1000 for side in zip(*found, strict=True)]
 
 
 def looks(mock, count):
     """Return the looks in a second while so many boots wait for their volumes in one cell."""
     made = {"method": "POST", "path": "/volume/v3/volumes$"}
     seen = {"method": "GET", "path": "/volumes/[^/]+$"}
-    with opened(mock) as (cloud, image):
+    with opened(mock, f"workers_per_cell = {WAITING}\n") as (cloud, image):
         mock.control("PUT", "/pace", json={"creating": {"seconds": CREATING}})
         mock.control("DELETE", "/calls")
         with ThreadPoolExecutor(1) as pool:
@@ -187,8 +189,8 @@ def profiled(mock, count, lines):
 def measure(mock, args):
     """Return all rows."""
     storms = rates(mock, args.rounds)
-    many, mock_many = cpu(mock, args.boots, STORM)
-    one, mock_one = cpu(mock, args.boots, 1)
+    many, mock_many = cpu(mock, args.boots, STORM, args.rounds)
+    one, mock_one = cpu(mock, args.boots, 1, args.rounds)
     few, all_looks = looks(mock, 1), looks(mock, WAITING)
     ratio = all_looks / few
     return [

@@ -6,9 +6,10 @@ process: the driver alone can interrupt a socket that never answers.
 """
 
 import datetime as dt
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -69,6 +70,8 @@ class Database:
         self.size = pool_size
         self._url = check_url(name, url)
         self._patience, self._durable = statement_timeout, sqlite_durable
+        self._dialect = self._url.get_backend_name()
+        self._writing = threading.Lock() if self._dialect == "sqlite" else None
         self._retrying = self._retry(ATTEMPTS)
         # A reader of PostgreSQL sees one moment only if it is told to; a writer sees what it waited for, as in InnoDB.
         self._isolation = _POSTGRESQL if self.dialect == "postgresql" else _DEFAULT
@@ -80,6 +83,8 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=connect_timeout if wait is None else wait,
+            # The last one given back has its pages still, where SQLite keeps them for each connection.
+            pool_use_lifo=True,
             pool_pre_ping=self.dialect != "sqlite",
         )
         # Reads alone have wires, where there is the driver for them.
@@ -112,7 +117,7 @@ class Database:
     @property
     def dialect(self) -> str:
         """The kind of database: ``sqlite``, ``mysql``, ``mariadb`` or ``postgresql``."""
-        return self._url.get_backend_name()
+        return self._dialect
 
     @property
     def in_use(self) -> int:
@@ -215,7 +220,8 @@ class Database:
     def _transaction(self, engine: sa.Engine, watch: Watch | None, *, write: bool) -> Iterator[sa.Connection]:
         timer = Timer()
         options = {**({TIMER: timer} if watch else {}), **_OPTIONS[write], **self._isolation[write]}
-        with self._watched(timer, watch, write=write), engine.connect() as plain:
+        turn = _Turn(self._writing, self._patience) if write and self._writing else _NONE
+        with self._watched(timer, watch, write=write), turn, engine.connect() as plain:
             conn = plain.execution_options(**options) if options else plain
             with conn.begin():
                 if self.dialect == "sqlite":
@@ -244,6 +250,26 @@ class Database:
         timer.stop()
         if watch:
             watch.answered(timer.seconds)
+
+
+class _Turn:
+    """Lets one thread after the other write to SQLite, which has who comes later try again and again.
+
+    Who has no turn in time goes to SQLite all the same, and hears from it.
+    """
+
+    def __init__(self, writing: threading.Lock, seconds: float) -> None:
+        self._writing, self._seconds, self._held = writing, seconds, False
+
+    def __enter__(self) -> None:
+        self._held = self._writing.acquire(timeout=self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        if self._held:
+            self._writing.release()
+
+
+_NONE = nullcontext()
 
 
 def _statement_begins(conn: sa.Connection, *_: Any) -> None:

@@ -63,7 +63,7 @@ def make_session(settings: Settings) -> Session:
         logging.getLogger(name).addFilter(_without_passwords)
     pooled = _Session()
     for scheme in ("http://", "https://"):
-        pooled.mount(scheme, TCPKeepAliveAdapter(pool_connections=16, pool_maxsize=settings.pool_size))
+        pooled.mount(scheme, _Adapter(pool_connections=16, pool_maxsize=settings.pool_size))
     session = Session(session=pooled, verify=False if settings.insecure else (settings.cafile or True), app_name="bfv")
     # Session's own argument takes one number for both; requests takes a pair, and this is passed to it as it is.
     pair: Any = (settings.connect_timeout, settings.read_timeout)
@@ -119,6 +119,30 @@ class _Session(requests.Session):
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         found = {**_proxies(*urlsplit(url)[:2]), **(proxies or {})}
         return super().merge_environment_settings(url, found, stream, verify, cert)
+
+
+class _Adapter(TCPKeepAliveAdapter):
+    """Looks for a service's connections once, and takes each answer for UTF-8 and for one without cookies."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._pools: dict[tuple[Any, ...], Any] = {}
+
+    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
+        key = (*urlsplit(request.url)[:2], verify, cert, *(proxies or {}).items())
+        found = self._pools.get(key)
+        # One that others have pushed out of the manager is closed and has no queue.
+        if found is None or found.pool is None:
+            found = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            self._pools[key] = found
+        return found
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response.reason, response.raw = resp.status, resp.reason, resp
+        response.headers = requests.structures.CaseInsensitiveDict(resp.headers)
+        response.url, response.request, response.encoding = req.url, req, "utf-8"
+        return response
 
 
 # What keystoneauth gives with each request, and an address that needs neither quoting nor its password taken out.

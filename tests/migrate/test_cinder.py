@@ -47,3 +47,14 @@ def test_while_librbd_migrates_it_the_volume_comes_back_to_available(ground):
     assert ground.pool("vms").look(f"{name}-old").size == 1 << 30
     ground.pool("vms").remove(f"{name}-old")
     delete(ground, volume_id)
+
+
+def test_a_service_user_without_the_right_to_manage_is_told_so_before_anything_is_made(cloud, image_id):
+    key = cloud.server(image_id)
+    rows, images = cloud.rows(key), cloud.pool.names()
+    cloud.write_config(service_user="bfv-plain")
+    for words in (("plan",), ("run", "--server", key)):
+        done = cloud.victim(["none", "0", "cli", "migrate", *words], user="bfv")
+        assert done.returncode == 1
+        assert "give the service user the role admin" in done.stderr.replace("\n", " "), words
+    assert (cloud.rows(key), cloud.pool.names(), cloud.opened()) == (rows, images, [])
