@@ -168,7 +168,8 @@ def rate(client: Client, path: str, seconds: float, body: object = None) -> floa
 def rates(sides: Sides, case: Case, seconds: float) -> report.Row:
     """Return the requests a second of both, measured one after the other."""
     mine, theirs = (rate(side[case.user], case.path, seconds) for side in (sides.ours, sides.nova))
-    return report.Row(f"{case.name}, {THREADS} clients", "1/s", mine, theirs, mine / theirs)
+    row = report.Row(f"{case.name}, {THREADS} clients", "1/s", mine, theirs, mine / theirs)
+    return replace(row, target=f">= {case.least}", met=mine / theirs >= case.least) if case.least else row
 
 
 def creates(ours: Client, image: str, seconds: float, boots: int) -> list[report.Row]:

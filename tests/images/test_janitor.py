@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What cinder's driver leaves for ever in its pool is found and removed, and nothing that anybody needs."""
 
+import subprocess
 import time
 
 import pytest
 
 from bfv.images import book, janitor, overview
 from imagebackends.rbd import remains
+from imagebackends.rbd.types import SnapshotName
 from tests import sites
 from tests.images.conftest import snapshots, volumes
 from tests.images.test_warm import booted, ours, remove
@@ -115,6 +117,36 @@ def test_cinder_asked_too_soon_copies_a_source_into_all_its_clones(site, make_im
     assert clone.parent is None
     assert pool.read(f"volume-{made}", 0, 1 << 20) == before
     delete(site, made)
+
+
+@pytest.fixture
+def clones_v1():
+    """Clients of the lab's cell2 clone in the first format, whose parents are protected and cannot go before clones."""
+    ceph = ["ceph", "-c", sites.lab_environment()["LAB_CELL2_CEPH_CONF"], "config"]
+    option = ["client", "rbd_default_clone_format"]
+    subprocess.run([*ceph, "set", *option, "1"], check=True, timeout=60)
+    yield
+    subprocess.run([*ceph, "rm", *option], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("place", [pytest.param("lab", marks=pytest.mark.lab)], indirect=True)
+def test_with_clones_of_the_first_format_a_snapshot_is_enough_to_copy_a_source_into_all_of_them(
+    site, make_image, pool, clones_v1
+):
+    source = create(site, make_image())
+    snapshot = site.snapshot(source, user="admin")
+    body = {"size": 1, "name": sites.NAME, "snapshot_id": snapshot}
+    made = site.call("admin", "POST", f"{site.volume_url}/volumes", json={"volume": body}).json()["volume"]["id"]
+    site.settle(made, "available")
+    assert pool.look(f"volume-{made}").parent == SnapshotName("volumes", f"volume-{source}", f"snapshot-{snapshot}")
+    before = pool.read(f"volume-{made}", 0, 1 << 20)
+
+    site.drop_snapshot(snapshot)
+
+    assert pool.look(f"volume-{made}").parent is None
+    assert pool.read(f"volume-{made}", 0, 1 << 20) == before
+    for each in (made, source):
+        delete(site, each)
 
 
 def test_a_retired_source_is_kept_until_nothing_descends_from_it(site, tmp_path, make_image, cluster):

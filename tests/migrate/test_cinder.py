@@ -53,7 +53,7 @@ def test_a_service_user_without_the_right_to_manage_is_told_so_before_anything_i
     key = cloud.server(image_id)
     rows, images = cloud.rows(key), cloud.pool.names()
     cloud.write_config(service_user="bfv-plain")
-    for words in (("plan",), ("run", "--server", key)):
+    for words in (("plan", "--server", key), ("run", "--server", key)):
         done = cloud.victim(["none", "0", "cli", "migrate", *words], user="bfv")
         assert done.returncode == 1
         assert "give the service user the role admin" in done.stderr.replace("\n", " "), words
