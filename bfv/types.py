@@ -32,10 +32,10 @@ def plain(value: Any) -> Any:
 
     A copy takes as long as all else, and what is written down is changed by nobody.
     """
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _ATOMS:
         return value
-    if names := _names(kind):  # type: ignore[arg-type]  # A class is hashable.
+    if names := _names(kind):
         return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}

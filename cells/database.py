@@ -57,9 +57,9 @@ class Database:
     """One database of ``pool_size`` connections; a caller waits ``wait`` seconds for one, or ``connect_timeout``.
 
     ``connect_timeout`` bounds a new connection up to and with its handshake, ``statement_timeout`` one statement
-    (for SQLite: the wait for its write lock), both in seconds; MySQL's drivers take whole ones, for a statement two
-    at least. A transaction whose database hangs thus ends after at
-    most their sum: a pooled connection is pinged before it is given. Nothing is opened before the first transaction.
+    (for SQLite: the wait for a turn to write, and once more that for its write lock), both in seconds; MySQL's drivers
+    take whole ones, for a statement two at least. A transaction whose database hangs thus ends after at most their sum:
+    a pooled connection is pinged before it is given. Nothing is opened before the first transaction.
     Without ``sqlite_durable`` a power cut may take the last commits to SQLite; a killed process loses none.
     Raises BadCell for a URL that cannot work.
     """

@@ -161,6 +161,27 @@ def test_a_lock_that_is_held_is_busy_and_not_repeated_for_ever(database):
     waiting.close()
 
 
+def test_a_thread_that_has_no_turn_to_write_is_busy_and_takes_no_turn_from_others(database):
+    if database.dialect != "sqlite":
+        pytest.skip("only SQLite has turns")
+    hasty, told = again(database, statement_timeout=0.5), []
+
+    def late():
+        with pytest.raises(Busy) as refused:
+            hasty.run(lambda conn: rename(conn, 1, "late"), attempts=1)
+        told.append(refused.value)
+
+    with hasty.writer() as conn:
+        rename(conn, 1, "first")
+        thread = threading.Thread(target=late)
+        thread.start()
+        thread.join(60)
+        assert len(told) == 1
+    hasty.run(lambda conn: rename(conn, 1, "second"))
+    assert names(database)[0] == "second"
+    hasty.close()
+
+
 def test_run_goes_on_when_the_lock_is_free_again(database):
     waiting = again(database, statement_timeout=60)
     locked = threading.Event()

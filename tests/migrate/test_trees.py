@@ -137,7 +137,9 @@ def as_an_operator_would(site):
 
     def being_made():
         found = site.volumes().items()
-        return {key for key, each in found if each["status"] == "creating" and each["name"].startswith(sites.NAME)}
+        return {
+            key for key, each in found if each["status"] == "creating" and (each["name"] or "").startswith(sites.NAME)
+        }
 
     with contextlib.suppress(AssertionError):
         sites.until(lambda: not being_made(), 20)
