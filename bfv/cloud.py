@@ -43,6 +43,7 @@ from bfv.errors import (
     StorageError,
 )
 from bfv.find import Finder, Shown
+from bfv.images.fleet import Warmed
 from bfv.images.verbs import Images
 from bfv.job import Job
 from bfv.journal import DONE, Intent
@@ -421,6 +422,10 @@ class Cloud:
         repaired = repair.repair(self.parts, dry_run=dry_run)
         self._turns.sweep()
         return repaired
+
+    def warm(self, image: str, cells: Sequence[str] | None = None, caller: Caller | None = None) -> list[Warmed]:
+        """Make the cheapest source of an image exist in these cells, None: all, and wait; see ``images.warm``."""
+        return self.images.warm(image, cells, caller)
 
     def strays(self) -> strays.Look:
         """Return the volumes of servers that cinder tells otherwise; nothing is changed. Raises what it meets."""

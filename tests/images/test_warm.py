@@ -51,7 +51,7 @@ def test_an_image_that_was_warmed_boots_from_the_shared_snapshot(world, site, ma
     with world.cloud("admin") as cloud:
         [done] = cloud.images.warm(image, ["cell2"])
         assert (done.state, done.kind, done.why) == ("made", "snapshot", "")
-        [again] = cloud.images.warm(image, ["cell2"])
+        [again] = cloud.warm(image, ["cell2"])
         assert (again.state, again.kind) == ("hit", "snapshot")
     with world.cloud("demo") as cloud:
         assert cloud.decide(request(image)).sources["cell2"] == "warm: snapshot, about 1 s"
