@@ -197,11 +197,11 @@ def on_its_way(site):
     return 4 if site.control_url else 10
 
 
-def until(done, seconds=120):
-    """Wait until a condition holds; fail when it does not."""
+def until(done, seconds=120, said=()):
+    """Wait until a condition holds; fail when it does not, with the last of what was said meanwhile."""
     deadline, pause = time.monotonic() + seconds, 0.01
     while not done():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"it did not happen in time; last: {[*said][-1:]}"
         time.sleep(pause)
         pause = min(0.1, pause * 1.5)
 

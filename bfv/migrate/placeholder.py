@@ -59,14 +59,12 @@ def drop(move: Move) -> None:
 
     Raises Failed where an image bears its name that is not the placeholder's own, InUse, MaybeRunning.
     """
-    thing = move.volume
+    thing, own = move.volume, move.job.object("image", PLACEHOLDER)
     if thing is None:
         return
-    if thing.external_id is not None:
-        name = f"volume-{thing.external_id}"
-        if own_image(move) is None and move.new.find(name) is not None:
-            raise Failed(f"Volume {thing.external_id} still bears the disk of server {move.server_id}.")
+    # Before its own image is known nothing has its place: a cinder-volume may have died between making and saying so.
+    if own is not None and own_image(move) is None and move.new.find(f"volume-{thing.external_id}") is not None:
+        raise Failed(f"Volume {thing.external_id} still bears the disk of server {move.server_id}.")
     outside.release_one(move.job, thing)
-    own = move.job.object("image", PLACEHOLDER)
     if own is not None:
         move.job.gone(own)

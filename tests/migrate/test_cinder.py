@@ -4,7 +4,12 @@
 All of it is ``cinder/volume/drivers/rbd.py:_delete_volume``.
 """
 
+import pytest
+
 from imagebackends.rbd.types import Id
+from tests import sites
+from tests.migrate import disks
+from tests.migrate.test_kill import repaired
 
 
 def delete(ground, volume_id):
@@ -58,3 +63,32 @@ def test_a_service_user_without_the_right_to_manage_is_told_so_before_anything_i
         assert done.returncode == 1
         assert "give the service user the role admin" in done.stderr.replace("\n", " "), words
     assert (cloud.rows(key), cloud.pool.names(), cloud.opened()) == (rows, images, [])
+
+
+@pytest.fixture
+def beforehand(ground, tmp_path):
+    """A cloud whose volumes are made before the disks go."""
+    made = disks.Cloud(ground, tmp_path, "placeholder-live")
+    yield made
+    made.clean()
+
+
+def test_a_volume_whose_image_cinder_made_before_it_died_goes_again_with_it(beforehand, image_id):
+    cloud, site = beforehand, beforehand.site
+    key = cloud.server(image_id)
+    rows, images = cloud.rows(key), cloud.new.names()
+    died = cloud.victim(["after", "1", "migrate", key], user="bfv")
+    assert died.returncode == -9, died.stderr
+    [volume_id] = [each for each, told in site.volumes().items() if (told["name"] or "").startswith(sites.NAME)]
+    site.settle(volume_id, "available")
+    assert cloud.new.find(f"volume-{volume_id}") is not None
+    reset = {"os-reset_status": {"status": "error"}}
+    site.call("admin", "POST", f"{site.volume_url}/volumes/{volume_id}/action", json=reset).raise_for_status()
+
+    repaired(cloud)
+
+    site.settle(volume_id, None)
+    assert (cloud.new.names(), cloud.rows(key)) == (images, rows)
+    assert cloud.pool.find(f"{key}_disk") is not None
+    cloud.convert(key)
+    assert cloud.state(key) == ["settled"]

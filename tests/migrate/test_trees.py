@@ -182,11 +182,14 @@ def test_what_goes_away_in_the_middle_leaves_it_wholly_old_or_new_and_finished_b
         lab("start", service)
         as_an_operator_would(cloud.site)
 
+    said = []
+
     def finished():
-        cloud.victim(["none", "0", "repair"], user="bfv")
+        done = cloud.victim(["none", "0", "repair"], user="bfv")
+        said.append(done.stdout + done.stderr)
         return {verb for verb, _ in cloud.opened()} <= {"converted"}
 
-    sites.until(finished, 300)
+    sites.until(finished, 300, said)
     root = cloud.root(key)
     if root.destination_type == "local":
         assert cloud.rows(key) == rows
