@@ -32,6 +32,8 @@ class Job:
         untouched = intent.verb == "boot" and intent.cell is None and intent.fence == 1 and not _brings(intent)
         self._objects: dict[int, Object] | None = {} if untouched else None
         self._unwritten: list[Object] = []
+        # The roles whose volumes were made where no source of the image was: none is noted as used.
+        self.unsourced: set[str] = set()
 
     @property
     def access(self) -> Access:

@@ -7,6 +7,7 @@ operator granted it an inherited role there; else the act is not allowed, and th
 """
 
 import threading
+import time
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -40,6 +41,27 @@ class Owned(Protocol):
         """The request that the act belongs to."""
 
 
+# Seconds for which a token that was looked at is good: keystoneauth renews one two minutes before its end.
+GOOD = 1.0
+
+
+class _Beside(ServiceTokenAuthWrapper):
+    """A user's token beside a service token; to see whether they end soon costs more than the rest of their sending."""
+
+    _headers: tuple[float, dict[str, str]] = (0.0, {})
+
+    def get_headers(self, session: Session, **kwargs: Any) -> dict[str, str] | None:
+        good_until, headers = self._headers
+        if time.monotonic() > good_until:
+            headers = super().get_headers(session, **kwargs) or {}
+            self._headers = (time.monotonic() + GOOD, headers)
+        return dict(headers)
+
+    def invalidate(self) -> bool:
+        self._headers = (0.0, {})
+        return bool(super().invalidate())
+
+
 class Rights:
     """Hands out ``Access``; ``session`` is used to fetch tokens and is shared by all threads."""
 
@@ -48,14 +70,17 @@ class Rights:
         self._session = session
         self._lock = threading.Lock()
         self._callers: dict[str, Caller] = {}
+        self._storage: dict[str, Access] = {}
         self._scoped: dict[str, BaseAuthPlugin] = {}
         self._service: BaseAuthPlugin | None = None
         self._roles: tuple[str, ...] | None = None
+        self._home: str | None = None
 
     def keep(self, intent_id: str, caller: Caller) -> None:
         """Remember the caller of an intent until ``forget``."""
         with self._lock:
             self._callers[intent_id] = caller
+            self._storage.pop(intent_id, None)
 
     def lend(self, intent_id: str, other_id: str) -> None:
         """Let another intent be finished with the rights of the caller of this one."""
@@ -67,6 +92,7 @@ class Rights:
         """Drop the caller of an intent and with it the token."""
         with self._lock:
             self._callers.pop(intent_id, None)
+            self._storage.pop(intent_id, None)
 
     def image(self, caller: Caller) -> Access:
         """Return the caller's own rights: what it may not see, it may not boot."""
@@ -79,21 +105,26 @@ class Rights:
         scoped to the project. Raises NotAllowed without either, MaybeRunning while keystone is away.
         """
         with self._lock:
-            caller = self._callers.get(act.id)
-        if caller is not None and caller.project_id == act.project_id:
-            return self.beside(caller)
-        return self.sharing(act)
+            caller, access = self._callers.get(act.id), self._storage.get(act.id)
+        if caller is None or caller.project_id != act.project_id:
+            return self.sharing(act)
+        if access is None:
+            access = self.beside(caller)
+            with self._lock:
+                if self._callers.get(act.id) is caller:
+                    self._storage[act.id] = access
+        return access
 
     def sharing(self, act: Owned) -> Access:
         """Return the service user's rights in the act's project: with the role admin there it may read, beside what
         is the project's, what is its own. Raises NotAllowed, MaybeRunning while keystone is away.
         """
-        auth = ServiceTokenAuthWrapper(user_auth=self.scoped(act.project_id), service_auth=self.service())
+        auth = _Beside(user_auth=self.scoped(act.project_id), service_auth=self.service())
         return Access(auth, act.project_id, act.request_id)
 
     def beside(self, caller: Caller) -> Access:
         """Return the caller's rights beside a service token."""
-        auth = ServiceTokenAuthWrapper(user_auth=caller.auth, service_auth=self.service())
+        auth = _Beside(user_auth=caller.auth, service_auth=self.service())
         return Access(auth, caller.project_id, caller.request_id)
 
     def everywhere(self, request_id: str) -> Access | None:
@@ -101,7 +132,9 @@ class Rights:
         auth = self.service()
         if "admin" not in self.roles():
             return None
-        return Access(auth, self._project(auth), request_id, everywhere=True)
+        if self._home is None:
+            self._home = str(auth.get_project_id(self._session))
+        return Access(auth, self._home, request_id, everywhere=True)
 
     def roles(self) -> tuple[str, ...]:
         """Return the roles of the service user in its own project."""
@@ -165,6 +198,3 @@ class Rights:
             ) from error
         except ksa.ClientException as error:
             raise MaybeRunning(f"Keystone gives the service user no token {where}: {error}") from error
-
-    def _project(self, auth: BaseAuthPlugin) -> str:
-        return str(auth.get_project_id(self._session))

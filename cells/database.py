@@ -19,6 +19,7 @@ from cells import wire
 from cells.cursor import TIMER, Cursor
 from cells.dbapi import check_url, connect_args, prepare, told
 from cells.errors import BadCell, Busy, CellDown, CellsError, NoRight
+from cells.kept import Kept
 from cells.prebuilt import Prebuilt, Values
 from cells.timer import Timer
 from cells.wire import Flight, Read, Row, Wires
@@ -29,7 +30,7 @@ ATTEMPTS = 5
 _POSTGRESQL = {False: {"isolation_level": "REPEATABLE READ"}, True: {"isolation_level": "READ COMMITTED"}}
 _DEFAULT: dict[bool, dict[str, str]] = {False: {}, True: {}}
 # For who listens to the engines' events.
-_OPTIONS: dict[bool, dict[str, bool]] = {False: {}, True: {"bfv_writer": True}}
+_OPTIONS = {False: {"bfv_writer": False}, True: {"bfv_writer": True}}
 
 
 def utcnow() -> dt.datetime:
@@ -71,28 +72,29 @@ class Database:
         self._url = check_url(name, url)
         self._patience, self._durable = statement_timeout, sqlite_durable
         self._dialect = self._url.get_backend_name()
-        self._writing = threading.Lock() if self._dialect == "sqlite" else None
+        self._writing = threading.Lock() if self.is_file else None
         self._retrying = self._retry(ATTEMPTS)
         # A reader of PostgreSQL sees one moment only if it is told to; a writer sees what it waited for, as in InnoDB.
         self._isolation = _POSTGRESQL if self.dialect == "postgresql" else _DEFAULT
         self._watch: Watch | None = None
+        wait = connect_timeout if wait is None else wait
         self._engine = self._make_engine(
             connect_timeout,
             statement_timeout,
             poolclass=sa.QueuePool,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=connect_timeout if wait is None else wait,
+            pool_timeout=wait,
             # The last one given back has its pages still, where SQLite keeps them for each connection.
             pool_use_lifo=True,
-            pool_pre_ping=self.dialect != "sqlite",
+            pool_pre_ping=not self.is_file,
         )
+        self._kept = Kept(self._engine, pool_size, wait) if self.is_file else None
         # Reads alone have wires, where there is the driver for them.
         self._wires: Wires | None = None
         if self._url.get_driver_name() == "mysqldb":
             arguments = connect_args(self._url, connect_timeout, statement_timeout)
             opener = wire.opener(self._url, arguments, connect_timeout)
-            wait = connect_timeout if wait is None else wait
             self._wires = Wires(
                 opener, pool_size, wait, statement_timeout, lambda timer: self._watched(timer, self._watch)
             )
@@ -120,11 +122,17 @@ class Database:
         return self._dialect
 
     @property
+    def is_file(self) -> bool:
+        """Whether it is read by this process itself, and no server is waited for."""
+        return self._dialect == "sqlite"
+
+    @property
     def in_use(self) -> int:
         """How many of the connections are taken now."""
         pool = self._engine.pool
         taken = pool.checkedout() if isinstance(pool, sa.QueuePool) else 0
-        return taken + (self._wires.in_use if self._wires else 0)
+        idle = self._kept.idle if self._kept else 0
+        return taken - idle + (self._wires.in_use if self._wires else 0)
 
     def safe_url(self) -> str:
         """Return the URL without its password and its options, fit for people and logs."""
@@ -132,6 +140,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections that are not in use; the next transaction opens new ones."""
+        if self._kept:
+            self._kept.close()
         self._engine.dispose()
         if self._wires:
             self._wires.close()
@@ -221,14 +231,17 @@ class Database:
         timer = Timer()
         options = {**({TIMER: timer} if watch else {}), **_OPTIONS[write], **self._isolation[write]}
         turn = _Turn(self._writing, self._patience) if write and self._writing else _NONE
-        with self._watched(timer, watch, write=write), turn, engine.connect() as plain:
-            conn = plain.execution_options(**options) if options else plain
+        with self._watched(timer, watch, write=write), turn, self._connection(engine) as plain:
+            conn = plain.execution_options(**options)
             with conn.begin():
-                if self.dialect == "sqlite":
+                if self.is_file:
                     _begin_sqlite(conn, write)
                 timer.stop()
                 yield conn
                 timer.go()
+
+    def _connection(self, engine: sa.Engine) -> AbstractContextManager[sa.Connection]:
+        return self._kept.lend() if self._kept and engine is self._engine else engine.connect()
 
     @contextmanager
     def _watched(self, timer: Timer, watch: Watch | None, *, write: bool = False) -> Iterator[None]:

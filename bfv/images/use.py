@@ -47,6 +47,8 @@ def volume(job: Job, role: str, spec: DiskSpec) -> Disk:
     except Late as error:
         job.parts.storage.failed(spec.target.cell, str(error))
         raise
+    if now is None or now.source is None:
+        job.unsourced.add(role)
     if now is None or now.kind != "snapshot" or now.source is None:
         return outside.volume(job, role, spec)
     cloned = dataclasses.replace(spec, source="snapshot", source_id=now.source.snapshot_id, shared=True)
@@ -61,7 +63,7 @@ def volume(job: Job, role: str, spec: DiskSpec) -> Disk:
 def made(job: Job, role: str) -> None:
     """Note how long the volume of a role took to be made, for the map and for the choice of a cell."""
     thing, raw = job.object("volume", role), job.intent.request.get("image")
-    if thing is None or not raw:
+    if thing is None or not raw or role in job.unsourced:
         return
     target, snapshot = thing.spec["target"], thing.spec["source_id"] if thing.spec.get("shared") else None
     if snapshot is None and thing.spec["source_id"] != raw["id"]:

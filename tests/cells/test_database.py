@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transactions, time-outs and words for failures, with real sockets and real locks."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -139,6 +140,19 @@ def test_a_full_pool_is_down_after_the_connect_time_out(database):
     # SQLAlchemy's own would be 30 seconds.
     assert time.monotonic() - started < 25
     small.close()
+
+
+def test_a_connection_that_met_an_error_is_given_back_as_new(database):
+    alone = again(database, pool_size=1)
+    for _ in range(3):
+        with contextlib.suppress(ZeroDivisionError), alone.writer() as conn:
+            rename(conn, 1, "half")
+            raise ZeroDivisionError
+        assert alone.in_use == 0
+        with alone.reader() as conn:
+            assert alone.in_use == 1
+            assert conn.execute(sa.select(ITEMS.c.name).where(ITEMS.c.id == 1)).scalar() != "half"
+    alone.close()
 
 
 # Locks

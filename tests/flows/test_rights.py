@@ -5,6 +5,7 @@ import uuid
 from dataclasses import replace
 
 import pytest
+import requests
 from keystoneauth1.identity import v3
 
 import bfv
@@ -35,6 +36,20 @@ def test_a_service_user_without_other_rights_suffices_while_the_users_token_is_a
         cloud.rebuild(server.id, raw_image)
         assert cloud.wait(server.id, 300).fault is None
         assert cloud.delete(server.id).kept == ()
+
+
+def test_a_service_token_that_was_revoked_is_renewed_within_the_flow(world, site, raw_image):
+    with world.cloud() as cloud:
+        ids = [boot(cloud, raw_image).id]
+        token = cloud.parts.rights.service().get_token(sites._session())
+        headers = {"X-Auth-Token": token, "X-Subject-Token": token}
+        assert requests.delete(f"{site.auth_url}/auth/tokens", headers=headers, timeout=60).status_code == 204
+
+        server = boot(cloud, raw_image)
+
+        assert (server.task_state, server.fault) == ("spawning", None)
+        for each in (*ids, server.id):
+            cloud.delete(each)
 
 
 def test_without_an_inherited_role_a_host_cannot_connect_by_itself(plain, site, raw_image):
