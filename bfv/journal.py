@@ -78,7 +78,7 @@ __all__ = ["CANCELLED", "DONE", "FAILED", "FORWARD", "SLOTS", "UNWINDING", "Inte
 _OPEN = intents.c.closed_at.is_(None)
 _HELD_BY = sa.and_(intents.c.id == sa.bindparam("held"), intents.c.fence == sa.bindparam("by"), _OPEN)
 _BY_AGE = (intents.c.created_at, intents.c.id)
-_GET = Fixed(sa.select(intents).where(intents.c.id == sa.bindparam("intent_id")))
+_GET = Prebuilt(sa.select(intents).where(intents.c.id == sa.bindparam("intent_id")))
 _HELD = Fixed(intents.update().where(_HELD_BY))
 _UNLESS_CANCELLED = Fixed(intents.update().where(_HELD_BY, intents.c.cancel.is_(sa.false())))
 _SERVERS = sa.select(intents).where(intents.c.server_id == sa.bindparam("server")).order_by(*_BY_AGE)
@@ -172,9 +172,8 @@ class Journal:
 
     def get(self, intent_id: str) -> Intent:
         """Return an intent by id."""
-        with self.database.reader() as conn:
-            [row] = _GET.rows(conn, {"intent_id": intent_id})
-        return to_intent(row)
+        [found] = self._read(_GET, intent_id=intent_id)
+        return found
 
     def opened(self, server_id: str | None = None, verb: str | None = None) -> list[Intent]:
         """Return the open intents, oldest first."""

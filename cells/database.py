@@ -183,6 +183,10 @@ class Database:
         """Return the rows of one statement that reads. Raises what ``reader`` raises."""
         if self._wires:
             return self._wires.rows(statement, values)
+        if self._kept and (fixed := statement.fixed(self._dialect)):
+            # One statement sees one moment by itself.
+            with self._watched(Timer(), self._watch), self._kept.lend() as conn:
+                return fixed.rows(conn, values)
         with self.reader() as conn:
             return statement.rows(conn, values)
 

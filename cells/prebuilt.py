@@ -37,13 +37,17 @@ class Prebuilt:
                 found = self._selects.setdefault(dialect, select)
         return found
 
+    def fixed(self, dialect: str) -> Fixed | None:
+        """Return the statement for the driver alone, None where it is not always the same text."""
+        self.select(dialect)
+        return self._fixed[dialect]
+
     def rows(self, conn: sa.Connection, values: Values) -> Sequence[tuple[Any, ...]]:
         """Return the rows on a connection of SQLAlchemy's; without it where the statement is always the same text."""
         dialect = conn.dialect.name
-        select = self.select(dialect)
-        if fixed := self._fixed[dialect]:
+        if fixed := self.fixed(dialect):
             return fixed.rows(conn, values)
-        return list(map(tuple, conn.execute(select, values)))
+        return list(map(tuple, conn.execute(self.select(dialect), values)))
 
     def text(self, dialect: str) -> tuple[bytes, Values]:
         """Return the statement for mysqlclient, with ``%(name)s`` for each parameter, and the values that it has."""

@@ -40,7 +40,7 @@ _FOUND = [instance_mappings.c[name] for name in ("instance_uuid", "project_id", 
 _FIND = Prebuilt(sa.select(*_FOUND, *_CELL).select_from(_MAPPED).where(_IS_SERVER))
 _UPDATE = Fixed(instance_mappings.update().where(_IS_SERVER))
 _NEW_MAPPING, _NEW_SPEC = Fixed(instance_mappings.insert()), Fixed(request_specs.insert())
-_BY_CELL = Fixed(
+_BY_CELL = Prebuilt(
     sa.select(cell_mappings.c.uuid, cell_mappings.c.name, sa.func.count())
     .join_from(instance_mappings, cell_mappings)
     .where(instance_mappings.c.project_id == sa.bindparam("project"), _LIVE)
@@ -262,8 +262,8 @@ class Registry:
 
     def servers_by_cell(self, project_id: str) -> dict[str, int]:
         """Return how many servers a project has in each cell where it has any that no delete was accepted for."""
-        with self.database.reader() as conn:
-            return {name or uuid: count for uuid, name, count in _BY_CELL.rows(conn, {"project": project_id})}
+        found = self.database.rows(_BY_CELL, {"project": project_id})
+        return {name or uuid: count for uuid, name, count in found}
 
     def _update_mapping(self, server_id: str, **values: Any) -> None:
         row = {"server": server_id, "updated_at": utcnow(), **values}

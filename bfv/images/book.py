@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from bfv.tables import image_sources as table
 from bfv.types import utcnow
 from cells.database import Database
-from cells.fixed import Fixed
+from cells.prebuilt import Prebuilt
 
 WARM, RETIRED, BROKEN = "warm", "retired", "broken"
 # So many times in a day the same image was put into cinder's cache of a cell: cinder evicts it each time.
@@ -47,13 +47,12 @@ class Source:
     reason: str | None
 
 
-_OF_IMAGE = Fixed(sa.select(table).where(table.c.image_id == sa.bindparam("image")).order_by(table.c.id))
+_OF_IMAGE = Prebuilt(sa.select(table).where(table.c.image_id == sa.bindparam("image")).order_by(table.c.id))
 
 
 def of_image(database: Database, image_id: str) -> list[Source]:
     """Return all sources of an image, oldest first."""
-    with database.reader() as conn:
-        return on(conn, image_id)
+    return [Source(*row) for row in database.rows(_OF_IMAGE, {"image": image_id})]
 
 
 def on(conn: sa.Connection, image_id: str) -> list[Source]:
