@@ -22,6 +22,7 @@ from bfv.mockcloud import (
     identity,
     imagedata,
     images,
+    imageschemas,
     manage,
     messages,
     network,
@@ -72,7 +73,11 @@ SERVICES = {
     "identity": Service(
         Table((*identity.ROUTES, *credentials.ROUTES, *directory.ROUTES)), identity.failed, identity.forbidden
     ),
-    "image": Service(Table((*sharing.ROUTES, *images.ROUTES, *imagedata.ROUTES)), images.failed, images.forbidden),
+    "image": Service(
+        Table((*sharing.ROUTES, *images.ROUTES, *imagedata.ROUTES, *imageschemas.ROUTES)),
+        images.failed,
+        images.forbidden,
+    ),
     "volume": Service(Table(CINDER), block.failed, block.forbidden),
     "network": Service(Table(network.ROUTES), network.failed, _no),
     "compute": Service(Table(compute.ROUTES), compute.failed, _no),
