@@ -108,7 +108,7 @@ def make_own(file: Path) -> None:
     parts = assemble(config.load(file))
     try:
         database.upgrade(parts)
-        flavors.create(parts.api, seed_cells.Flavor(0, "tiny", "tiny", 1, 128, 0))
+        flavors.create(parts.api, seed_cells.Flavor(0, "tiny", "tiny", 1, 128, 1))
     finally:
         parts.close()
 

@@ -91,11 +91,17 @@ def silent(url: str) -> str:
 
 
 def in_turn(rounds: int, *works: Callable[[], float]) -> list[list[float]]:
-    """Return the seconds of each of the works, which take turns, and who begins changes."""
+    """Return the seconds of each of the works, which take turns, and who begins changes.
+
+    The first of a turn does not count: it finds the processors' caches full of what the other did, for seconds, and no
+    API has such a neighbour on its cores all the time.
+    """
     times: list[list[float]] = [[] for _ in works]
     for number in range(WARM_UP + rounds):
         order = range(len(works)) if number % 2 else reversed(range(len(works)))
         for place in order:
+            if len(works) > 1:
+                works[place]()
             seconds = works[place]()
             if number >= WARM_UP:
                 times[place].append(seconds)
