@@ -85,8 +85,6 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=wait,
-            # The last one given back has its pages still, where SQLite keeps them for each connection.
-            pool_use_lifo=True,
             pool_pre_ping=not self.is_file,
         )
         self._kept = Kept(self._engine, pool_size, wait) if self.is_file else None

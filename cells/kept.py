@@ -40,7 +40,7 @@ class Kept:
                 conn.close()
             raise
         else:
-            # The last one given back has its pages still.
+            # The last one given back is taken first: SQLite keeps pages for each connection.
             self._idle.append(conn)
         finally:
             self._free.release()

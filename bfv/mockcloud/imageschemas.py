@@ -4,7 +4,6 @@
 Without the sentences that Glance describes each with (``glance/api/v2/images.py:get_base_properties``).
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bfv.mockcloud.images import CONTAINER_FORMATS, DISK_FORMATS, VISIBILITIES
@@ -33,11 +32,8 @@ def _links(**links: str) -> list[Json]:
     return [{"rel": rel, "href": f"{{{field}}}"} for rel, field in links.items()]
 
 
-def _named(fields: Iterable[str], field: Json) -> Json:
-    return dict.fromkeys(fields, field)
-
-
 NUMBER: Json = {"type": "integer"}
+FLAG: Json = {"type": "boolean"}
 HASHES: Json = {"checksum": _text(32, minLength=32), "os_hash_algo": _text(64), "os_hash_value": _text(128)}
 LOCATION: Json = {
     "type": "object",
@@ -56,17 +52,19 @@ IMAGE: Json = {
         "name": _or_null(_text(255)),
         "status": _read_only(_text(enum=[*STATES])),
         "visibility": _text(enum=[*VISIBILITIES]),
-        **_named(("protected", "os_hidden"), {"type": "boolean"}),
+        **dict.fromkeys(("protected", "os_hidden"), FLAG),
         "checksum": _read_only(_or_null(_text(32))),
         "os_hash_algo": _read_only(_or_null(_text(64))),
         "os_hash_value": _read_only(_or_null(_text(128))),
         "owner": _or_null(_text(255)),
-        **_named(("size", "virtual_size"), _read_only(_or_null(NUMBER))),
+        **dict.fromkeys(("size", "virtual_size"), _read_only(_or_null(NUMBER))),
         "container_format": _or_null(_text(enum=[*CONTAINER_FORMATS])),
         "disk_format": _or_null(_text(enum=[*DISK_FORMATS])),
         "tags": {"type": "array", "items": _text(255)},
-        **_named(("min_ram", "min_disk"), NUMBER),
-        **_named(("created_at", "updated_at", "direct_url", "self", "file", "stores", "schema"), _read_only(_text())),
+        **dict.fromkeys(("min_ram", "min_disk"), NUMBER),
+        **dict.fromkeys(
+            ("created_at", "updated_at", "direct_url", "self", "file", "stores", "schema"), _read_only(_text())
+        ),
         "locations": {"type": "array", "items": LOCATION},
     },
     "additionalProperties": _text(),
@@ -77,7 +75,7 @@ MEMBER: Json = {
     "properties": {
         "image_id": _text(pattern=ID),
         "status": _text(enum=["pending", "accepted", "rejected"]),
-        **_named(("member_id", "created_at", "updated_at"), _text()),
+        **dict.fromkeys(("member_id", "created_at", "updated_at"), _text()),
         "schema": _read_only(_text()),
     },
 }
@@ -85,7 +83,10 @@ SCHEMAS: Json = {
     "image": IMAGE,
     "images": {
         "name": "images",
-        "properties": {"images": {"type": "array", "items": IMAGE}, **_named(("first", "next", "schema"), _text())},
+        "properties": {
+            "images": {"type": "array", "items": IMAGE},
+            **dict.fromkeys(("first", "next", "schema"), _text()),
+        },
         "links": _links(first="first", next="next", describedby="schema"),
     },
     "member": MEMBER,
