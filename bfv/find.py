@@ -2,7 +2,7 @@
 """Find the server that a verb is about: its mapping, its row, what is told of it, and who may do that to it."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from bfv import lists, view
 from bfv.edits import check_lock
 from bfv.errors import BadConfig, CellDown, Conflict, NotFound
+from bfv.intent import Intent
 from bfv.migrate.run import CONVERTED
 from bfv.parts import Parts
 from bfv.types import Caller, ServerInfo
@@ -20,10 +21,13 @@ from cells.listing import Detail, detail
 from cells.prebuilt import Prebuilt
 from cells.schema_cell import instances
 from cells.types import Server, ServerMapping
+from cells.wire import Row
 
 # As ``servers.find``: only deleted ones are not there.
 _ROW = detail.statement((instances.c.deleted == 0,), system_metadata=True)
 _USER_DATA = Prebuilt(sa.select(instances.c.user_data).where(instances.c.uuid == sa.bindparam("server")))
+# Of how many servers it is known where they were last.
+REMEMBERED = 20_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Finder:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        # The cells of servers that were shown.
+        self._homes: dict[str, str] = {}
 
     def mapping(self, server_id: str) -> ServerMapping:
         """Return where a server is mapped to. Raises NotFound, CellDown."""
@@ -92,19 +98,43 @@ class Finder:
                 raise Conflict(f"Server {mapping.server_id} is still being built.") from error
             raise NotFound(f"Server {mapping.server_id} could not be found.") from error
 
-    def shown(self, mapping: ServerMapping) -> ServerInfo | Shown:
-        """Return a server by its row, of which its cell is asked once; what ``info`` returns where there is none."""
-        if mapping.cell is not None:
-            with contextlib.suppress(CellDown, BadCell):
-                database = self._parts.cells.of(mapping.cell)
-                row = detail.read(mapping.cell.name, database, _ROW, [mapping.server_id]).get(mapping.server_id)
-                if row is not None:
-                    return self._by_row(row, database)
+    def shown(self, server_id: str, who: Caller) -> ServerInfo | Shown:
+        """Return a server by its row, or what ``info`` returns where there is none. Raises NotFound, CellDown.
+
+        All is asked at once: where it is, its intents, and for its row the cell where it was last.
+        """
+        with self._parts.journal.of_server_ahead(server_id) as intents, self._row_ahead(server_id) as (cell, rows):
+            mapping = self.own(server_id, who)
+            if mapping.cell is not None:
+                self._remember(server_id, mapping.cell.uuid)
+                with contextlib.suppress(CellDown, BadCell):
+                    database = self._parts.cells.of(mapping.cell)
+                    asked = rows if cell == mapping.cell.uuid else self._ask_row(database, server_id)
+                    found = detail.completed(detail.entries(mapping.cell.name, asked()), database)
+                    if server_id in found:
+                        return self._by_row(found[server_id], intents(), database)
         return self.info(mapping)
 
-    def _by_row(self, row: Detail, database: Database) -> Shown:
-        intents = self._parts.journal.of_server(row.uuid)
+    @contextlib.contextmanager
+    def _row_ahead(self, server_id: str) -> Iterator[tuple[str | None, Callable[[], Sequence[Row]]]]:
+        """Give the cell where a server was last, if it is known and up, and what returns its row there."""
+        cell = self._homes.get(server_id)
+        database = self._parts.pool.known(cell) if cell else None
+        if database is None:
+            yield None, list
+        else:
+            with database.ahead(_ROW, {"uuids": [server_id]}) as rows:
+                yield cell, rows
 
+    def _ask_row(self, database: Database, server_id: str) -> Callable[[], Sequence[Row]]:
+        return lambda: database.rows(_ROW, {"uuids": [server_id]})
+
+    def _remember(self, server_id: str, cell: str) -> None:
+        if len(self._homes) >= REMEMBERED:
+            self._homes = {}
+        self._homes[server_id] = cell
+
+    def _by_row(self, row: Detail, intents: Sequence[Intent], database: Database) -> Shown:
         def user_data() -> str | None:
             ((text,),) = database.rows(_USER_DATA, {"server": row.uuid}) or ((None,),)
             return str(text) if text is not None else None

@@ -43,7 +43,8 @@ its ``fence``, a number that grows when another takes over, so one that slept to
 import datetime as dt
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +73,7 @@ from cells.database import Database
 from cells.errors import Exists
 from cells.fixed import Fixed
 from cells.prebuilt import Prebuilt
+from cells.wire import Row
 
 __all__ = ["CANCELLED", "DONE", "FAILED", "FORWARD", "SLOTS", "UNWINDING", "Intent", "Journal", "Object", "Step"]
 
@@ -198,8 +200,14 @@ class Journal:
         """Return all intents of a server, oldest first."""
         return self._read(_OF_SERVER, server=server_id)
 
+    @contextmanager
+    def of_server_ahead(self, server_id: str) -> Iterator[Callable[[], list[Intent]]]:
+        """Give what returns ``of_server``; it is read beside what is asked meanwhile."""
+        with self.database.ahead(_OF_SERVER, {"server": server_id}) as rows:
+            yield lambda: _intents(rows())
+
     def _read(self, statement: Prebuilt, **values: str) -> list[Intent]:
-        return [from_columns(zip(intents.c.keys(), row, strict=True)) for row in self.database.rows(statement, values)]
+        return _intents(self.database.rows(statement, values))
 
     def of_verbs(self, verbs: Sequence[str]) -> list[Intent]:
         """Return all intents of these verbs, oldest first."""
@@ -374,3 +382,7 @@ def _write_ids(conn: sa.Connection, intent_id: str, known: Sequence[Object]) -> 
 
 def _write_step(conn: sa.Connection, intent_id: str, name: str, detail: str | None) -> None:
     _NEW_STEP.change(conn, {"intent_id": intent_id, "name": name, "detail": detail, "at": utcnow()})
+
+
+def _intents(rows: Sequence[Row]) -> list[Intent]:
+    return [from_columns(zip(intents.c.keys(), row, strict=True)) for row in rows]

@@ -26,6 +26,8 @@ from cells.wire import Flight, Read, Row, Wires
 
 T = TypeVar("T")
 ATTEMPTS = 5
+# Seconds for which an answer that nobody wants any more is waited for: to connect anew takes as long.
+UNWANTED = 0.05
 # By whether it is a writer.
 _POSTGRESQL = {False: {"isolation_level": "REPEATABLE READ"}, True: {"isolation_level": "READ COMMITTED"}}
 _DEFAULT: dict[bool, dict[str, str]] = {False: {}, True: {}}
@@ -204,6 +206,22 @@ class Database:
         Raises what ``reader`` raises.
         """
         return self._wires.send(statement, values) if self._wires else None
+
+    @contextmanager
+    def ahead(self, statement: Prebuilt, values: Values) -> Iterator[Callable[[], Sequence[Row]]]:
+        """Send a statement that reads, and give what returns its rows: what is asked meanwhile is answered beside it.
+
+        Where nothing can be sent ahead, it is asked then. What it gives raises what ``reader`` raises.
+        """
+        flight = self.send(statement, values)
+        if flight is None:
+            yield lambda: self.rows(statement, values)
+            return
+        try:
+            yield lambda: flight.receive(self._patience)
+        finally:
+            if not flight.is_over:
+                flight.give_up(UNWANTED)
 
     def run(self, fn: Callable[[sa.Connection], T], *, attempts: int = ATTEMPTS) -> T:
         """Return ``fn(connection)`` from a writer transaction, repeated whole while it comes to Busy.

@@ -49,6 +49,10 @@ class Link:
             raise BadCell(str(self._unusable))
         return self._database
 
+    def database_if_up(self) -> Database | None:
+        """Return the cell's database, None while it is known to be down."""
+        return None if self.breaker.outage else self._database
+
     def refusal(self, cell: Cell) -> Down | None:
         """Return why the cell need not be asked, None if it is to be."""
         if self._database is None or self.breaker.outage:

@@ -50,6 +50,11 @@ class Cells:
         """
         return self._link(cell).database
 
+    def known(self, uuid: str) -> Database | None:
+        """Return the database of a cell as it was last described here, None if it was not, or is down."""
+        link = self._links.get(uuid)
+        return link.database_if_up() if link else None
+
     def gather(self, cells: Iterable[Cell], fn: Callable[[Cell, Database], T]) -> dict[str, Up[T] | Down]:
         """Run ``fn`` on each cell's database, all at once; return each answer, or why there is none, by cell uuid.
 

@@ -10,7 +10,8 @@ import re
 import threading
 import time
 import uuid as uuids
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -87,7 +88,16 @@ class Registry:
 
     def cells_by_id(self, ask: Read) -> Mapping[int, Cell]:
         """Return all cells by the number that mappings have, read by the caller's way."""
-        rows, known = ask(_CELLS, {}), self._by_id
+        return self._meant(ask(_CELLS, {}))
+
+    @contextmanager
+    def cells_ahead(self) -> Iterator[Callable[[], Mapping[int, Cell]]]:
+        """Give what returns ``cells_by_id``; they are read beside what is asked of the database meanwhile."""
+        with self.database.ahead(_CELLS, {}) as rows:
+            yield lambda: self._meant(rows())
+
+    def _meant(self, rows: Sequence[Row]) -> Mapping[int, Cell]:
+        known = self._by_id
         if rows != known[0]:
             known = self._by_id = rows, {row[0]: self._cell(*row) for row in rows}
         return known[1]

@@ -8,13 +8,14 @@ cell0 included. Nova counts a cell that is down as nothing; here the caller is t
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from cells import encode
 from cells.database import Database
 from cells.pool import Cells
-from cells.prebuilt import Prebuilt, Values
+from cells.prebuilt import Prebuilt, Values, by_index
 from cells.schema_api import instance_mappings, request_specs
 from cells.schema_cell import instances
 from cells.types import Cell, Down, Up
@@ -28,21 +29,26 @@ _COUNTED = sa.and_(
     sa.or_(instances.c.vm_state.is_(None), instances.c.vm_state != _SOFT_DELETED),
     sa.or_(instances.c.hidden.is_(None), instances.c.hidden.is_(sa.false())),
 )
-_MINE = instances.c.user_id == sa.bindparam("user_id")
-_SUMS = sa.select(
-    *(
-        sa.func.coalesce(sa.func.sum(value), 0)
-        for what in (1, instances.c.vcpus, instances.c.memory_mb)
-        for value in (what, sa.case((_MINE, what), else_=0))
-    )
-).where(instances.c.project_id == sa.bindparam("project_id"), _COUNTED)
+# 1 or 0: to multiply by it costs less than a CASE for each row, and so does to put a zero in for none afterwards.
+_MINE = sa.type_coerce(instances.c.user_id == sa.bindparam("user_id"), sa.Integer)
+_COLUMNS: list[Any] = [
+    sa.func.count(),
+    sa.func.sum(_MINE),
+    *(sa.func.sum(value) for what in (instances.c.vcpus, instances.c.memory_mb) for value in (what, what * _MINE)),
+]
+_SUMS = by_index(
+    sa.select(*_COLUMNS).where(instances.c.project_id == sa.bindparam("project_id"), _COUNTED),
+    instances,
+    "instances_project_id_deleted_idx",
+)
 _ALL = Prebuilt(_SUMS)
 _OTHERS = Prebuilt(_SUMS.where(instances.c.uuid.not_in(sa.bindparam("without", expanding=True))))
 _MAPPED = instance_mappings.c.project_id == sa.bindparam("project_id")
 _CELLS_OF = Prebuilt(sa.select(instance_mappings.c.cell_id).where(_MAPPED).distinct())
 _SOME = sa.select(instance_mappings.c.cell_id).where(_MAPPED).limit(sa.bindparam("most")).subquery()
 _CELLS_OF_SOME = Prebuilt(sa.select(_SOME.c.cell_id, sa.func.count()).group_by(_SOME.c.cell_id))
-_NUMBER = Prebuilt(sa.select(sa.func.count()).select_from(instance_mappings).where(_MAPPED))
+# Whether it has more mappings than so many.
+_MORE = Prebuilt(sa.select(instance_mappings.c.id).where(_MAPPED).limit(1).offset(sa.bindparam("many")))
 # To find the cell of so many mappings takes as long as a cell takes to count that there are none.
 _A_CELL = 40
 _FEW = 200
@@ -128,7 +134,7 @@ def cells_of(ask: Read, project_id: str, cells: Sequence[Cell]) -> list[Cell]:
     few = min(_FEW, many)
     some: dict[int, int] = dict(ask(_CELLS_OF_SOME, {**project, "most": few}))
     if sum(some.values()) == few:
-        if few == many or ask(_NUMBER, project)[0][0] > many:
+        if few == many or ask(_MORE, {**project, "many": many}):
             return list(cells)
         some = dict.fromkeys((key for (key,) in ask(_CELLS_OF, project)), 1)
     return [cell for cell in cells if cell.id in some]
@@ -156,7 +162,7 @@ def _question(project_id: str, user_id: str, without: Collection[str]) -> tuple[
 
 
 def _of_user(user_id: str, rows: Sequence[Row]) -> dict[str, Usage]:
-    sums = [int(number) for number in rows[0]]
+    sums = [int(number or 0) for number in rows[0]]
     everybody, mine = Usage(*sums[::2]), Usage(*sums[1::2])
     found = {user_id: mine, "": everybody - mine} if user_id else {"": everybody}
     return {user: usage for user, usage in found.items() if usage.instances}

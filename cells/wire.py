@@ -6,6 +6,7 @@ turns at the interpreter's lock; and SQLAlchemy, a ping before each read and a r
 read needs none of it: it is one statement on a connection that commits by itself and that nobody has hung up.
 """
 
+import contextlib
 import datetime as dt
 import select
 import threading
@@ -169,26 +170,35 @@ class Wires:
 
 
 class Flight:
-    """A statement that was sent: its answer is to be received, or given up."""
+    """A statement that was sent: its answer is to be received, or given up, once."""
 
     def __init__(self, wires: Wires, wire: Wire, guard: Guard) -> None:
         self._wires, self._wire, self._guard, self._timer = wires, wire, guard, Timer()
-        self.fileno = wire.fileno
+        self.fileno, self.is_over = wire.fileno, False
 
-    def receive(self) -> Sequence[Row]:
-        """Return the rows of the answer, if it has begun to come. Raises what ``Database.reader`` raises."""
+    def receive(self, seconds: float = 0.0) -> Sequence[Row]:
+        """Return the rows of the answer, which begins within so many seconds. Raises as ``Database.reader`` does."""
         usable = False
         try:
             with self._guard(self._timer):
-                rows = self._wire.receive(0)
+                rows = self._wire.receive(seconds)
                 usable = True
                 return rows
         finally:
-            self._wires.give_back(self._wire, usable=usable)
+            self._end(usable)
 
-    def give_up(self) -> None:
-        """Wait no longer."""
-        self._wires.give_back(self._wire, usable=False)
+    def give_up(self, seconds: float = 0.0) -> None:
+        """Wait no longer, or for so many seconds, after which the wire is of use to others."""
+        usable = False
+        with contextlib.suppress(sa.exc.DBAPIError):
+            if seconds and self._wire.has_answer(seconds):
+                self._wire.receive(0)
+                usable = True
+        self._end(usable)
+
+    def _end(self, usable: bool) -> None:
+        self.is_over = True
+        self._wires.give_back(self._wire, usable=usable)
 
 
 def opener(url: sa.URL, arguments: dict[str, Any], pause: float) -> Callable[[], Wire]:

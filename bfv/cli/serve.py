@@ -11,7 +11,6 @@ from bfv import config
 from bfv.cli import output
 from bfv.cloud import Cloud
 from bfv.errors import BadConfig
-from bfv.types import Caller
 
 
 def add(verbs: Any) -> None:
@@ -34,7 +33,7 @@ def serve(args: argparse.Namespace) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    cloud = Cloud(conf, _nobody)
+    cloud = Cloud(conf)
     try:
         with Service(cloud, args.host, args.port, args.workers) as service:
             output.out.print(f"compute API on {service.url}")
@@ -42,7 +41,3 @@ def serve(args: argparse.Namespace) -> int:
     finally:
         cloud.close(conf.api.stop_timeout)
     return 0
-
-
-def _nobody() -> Caller:
-    raise AssertionError("each call of the API says who asks")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one statement that reads all that a list shows of many servers of a cell.
 
-A statement for each table costs its round trip in every cell; sub-selects cost an index look-up in the one that is
-under way. But each is planned whenever the statement is run, needed or not, and for a few servers that is most of
-their cost: what few servers show at all is ``FURTHER``, asked for those alone.
+A statement for each table costs its round trip in every cell; joins, and sub-selects of what a server has several of,
+cost an index look-up in the one that is under way. But each is planned whenever the statement is run, needed or not,
+and for a few servers that is most of their cost: what few servers show at all is ``FURTHER``, asked for those alone.
 Its columns are a ``Detail``'s fields in their order, so that a row is one as it comes.
 """
 
@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from cells.database import Database
+from cells.listing.texts import constant, joined
 from cells.listing.values import Brief, Detail
-from cells.prebuilt import Prebuilt
+from cells.prebuilt import Prebuilt, by_index
 from cells.schema_cell import (
     block_device_mapping,
     instance_extra,
@@ -35,6 +36,11 @@ BRIEF = [instances.c[name] for name in Brief._fields if name in instances.c]
 NOT_HIDDEN = sa.or_(instances.c.hidden.is_(None), instances.c.hidden.is_(sa.false()))
 NOT_SOFT_DELETED = sa.or_(instances.c.vm_state.is_(None), instances.c.vm_state != sa.literal_column("'soft-delete'"))
 _ZERO: ColumnElement[int] = sa.literal_column("0", sa.Integer)
+# Whether the rows are deleted does not count: with its server a row is deleted too, and still tells what it was. Each
+# server has one of each; of several in `instance_extra` the last row of a server counts, which an index tells last.
+_WITH_EXTRA = instances.outerjoin(instance_extra, instance_extra.c.instance_uuid == instances.c.uuid).outerjoin(
+    instance_info_caches, instance_info_caches.c.instance_uuid == instances.c.uuid
+)
 # As a sum no index has it. Where most rows are deleted, MariaDB else first makes a filter of all that are not, for the
 # few that are asked for by their ids (`optimizer_switch` has rowid_filter on).
 LIVE = (instances.c.deleted + _ZERO == _ZERO, NOT_SOFT_DELETED, NOT_HIDDEN)
@@ -82,7 +88,11 @@ def briefs(cell: str, rows: Iterable[tuple[Any, ...]]) -> dict[str, Brief]:
 
 def read(cell: str, database: Database, what: Prebuilt, uuids: Sequence[str]) -> dict[str, Detail]:
     """Return servers of a cell by id, with all their details. Raises CellDown."""
-    found = entries(cell, database.rows(what, {"uuids": uuids}))
+    return completed(entries(cell, database.rows(what, {"uuids": uuids})), database)
+
+
+def completed(found: dict[str, Detail], database: Database) -> dict[str, Detail]:
+    """Return the servers with what is ``FURTHER``. Raises CellDown."""
     for further in FURTHER:
         if some := [uuid for uuid, entry in found.items() if further.needed(entry)]:
             further.fill(found, database.rows(further.statement, {"uuids": some}))
@@ -91,8 +101,16 @@ def read(cell: str, database: Database, what: Prebuilt, uuids: Sequence[str]) ->
 
 @functools.cache
 def _select(dialect: str, detail: bool, system_metadata: bool) -> sa.Select[Any]:
-    columns = [*_COLUMNS, *_satellites(dialect, system_metadata)] if detail else BRIEF
-    return sa.select(*columns).where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
+    if detail:
+        columns = [*_COLUMNS, *_satellites(dialect, system_metadata)]
+        query = sa.select(*columns).select_from(_WITH_EXTRA)
+    else:
+        query = sa.select(*BRIEF)
+    # No other order can be better, and to think of them takes MySQL a while.
+    for name in ("mysql", "mariadb"):
+        query = query.prefix_with("STRAIGHT_JOIN", dialect=name)
+    query = query.where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
+    return by_index(query, instances, "uniq_instances0uuid")
 
 
 def _satellites(dialect: str, system_metadata: bool) -> list[ColumnElement[Any]]:
@@ -106,10 +124,10 @@ def _satellites(dialect: str, system_metadata: bool) -> list[ColumnElement[Any]]
                    instance_metadata.c.deleted == _ZERO, instance_metadata.c.key.is_not(None))  # fmt: skip
     of_tags = sa.select(strings(tags.c.tag)).where(tags.c.resource_id == instances.c.uuid).scalar_subquery()
     return [
-        sa.func.coalesce(_newest(instance_extra, _extra()), _flavor_of_columns()),
-        sa.func.coalesce(_newest(instance_info_caches, instance_info_caches.c.network_info), _sql("[]")),
-        sa.func.coalesce(metadata, _sql("{}")),
-        sa.func.coalesce(of_tags, _sql("[]")),
+        sa.func.coalesce(_extra(), _flavor_of_columns()),
+        sa.func.coalesce(instance_info_caches.c.network_info, constant("[]")),
+        sa.func.coalesce(metadata, constant("{}")),
+        sa.func.coalesce(of_tags, constant("[]")),
         _volumes(sqlite),
         sa.null(),
         sa.null(),
@@ -121,16 +139,10 @@ def _of(table: Any, what: ColumnElement[Any], *conditions: ColumnElement[bool]) 
     return sa.select(what).where(table.c.instance_uuid == instances.c.uuid, *conditions).scalar_subquery()
 
 
-def _newest(table: sa.Table, column: ColumnElement[Any]) -> ColumnElement[Any]:
-    # Whether it is deleted does not count: with its server the row is deleted too, and still tells what it was.
-    query = sa.select(column).where(table.c.instance_uuid == instances.c.uuid)
-    return query.order_by(table.c.id.desc()).limit(sa.literal_column("1")).scalar_subquery()
-
-
 def _extra() -> ColumnElement[Any]:
-    # Two sub-selects of one table would be planned twice. Neither text has a line's end in it: nova writes JSON.
+    # Neither text has a line's end in it: nova writes JSON.
     c = instance_extra.c
-    return _text(c.flavor, _sql("\n"), sa.func.coalesce(c.trusted_certs, _sql("")))
+    return joined(c.flavor, constant("\n"), sa.func.coalesce(c.trusted_certs, constant("")))
 
 
 def _of_many(table: sa.Table, value: ColumnElement[Any], *conditions: ColumnElement[bool]) -> Prebuilt:
@@ -145,33 +157,27 @@ def _system_metadata(pairs: Callable[..., ColumnElement[Any]]) -> ColumnElement[
     c = instance_system_metadata.c
     # With its server a key is deleted too, and still tells what it was.
     kept = sa.or_(c.deleted == _ZERO, instances.c.deleted != _ZERO)
-    return sa.case((instances.c.image_ref > _sql(""), _of(instance_system_metadata, pairs(c.key, c.value), kept)))
+    return sa.case((instances.c.image_ref > constant(""), _of(instance_system_metadata, pairs(c.key, c.value), kept)))
 
 
 def _volumes(sqlite: bool) -> ColumnElement[Any]:
     devices = block_device_mapping
-    flag = sa.case((devices.c.delete_on_termination, _sql("true")), else_=_sql("false"))
-    one = _text(_sql('{"id": '), sa.func.json_quote(devices.c.volume_id), _sql(', "delete_on_termination": '), flag,
-                _sql("}"))  # fmt: skip
+    flag = sa.case((devices.c.delete_on_termination, constant("true")), else_=constant("false"))
+    one = joined(constant('{"id": '), sa.func.json_quote(devices.c.volume_id),
+                 constant(', "delete_on_termination": '), flag, constant("}"))  # fmt: skip
     query = sa.select(one.label("one")).where(
         devices.c.instance_uuid == instances.c.uuid, devices.c.deleted == _ZERO, devices.c.volume_id.is_not(None)
     )
     if sqlite:
-        # Before 3.44 it cannot order an aggregate but keeps the order of what it aggregates; MySQL is the other way.
+        # Before 3.44 it cannot order an aggregate but keeps the order of what it aggregates.
         ordered = query.order_by(devices.c.id).correlate(instances).subquery()
         query = sa.select(sa.func.group_concat(ordered.c.one))
     else:
-        query = query.with_only_columns(sa.func.group_concat(one.op("ORDER BY")(devices.c.id)))
-    return _text(_sql("["), sa.func.coalesce(query.scalar_subquery(), _sql("")), _sql("]"))
-
-
-def _text(*parts: Any) -> ColumnElement[Any]:
-    return functools.reduce(lambda left, right: left.concat(right), (sa.type_coerce(part, sa.String) for part in parts))
-
-
-def _sql(text: str) -> ColumnElement[str]:
-    # A bound parameter is escaped each time that the statement is run; these are constants.
-    return sa.literal_column(f"'{text}'", sa.String)
+        # Nova has no order at all (nova/db/main/api.py:block_device_mapping_get_all_by_instance_uuids); this index has
+        # that of the ids, and to sort costs as much as to look the devices up.
+        query = query.with_only_columns(sa.func.group_concat(one))
+        query = by_index(query, devices, "block_device_mapping_instance_uuid_idx")
+    return joined(constant("["), sa.func.coalesce(query.scalar_subquery(), constant("")), constant("]"))
 
 
 def _flavor_of_columns() -> ColumnElement[Any]:
@@ -179,8 +185,8 @@ def _flavor_of_columns() -> ColumnElement[Any]:
     c, make = instances.c, sa.func.json_object
     columns = {"id": c.instance_type_id, "vcpus": c.vcpus, "memory_mb": c.memory_mb, "root_gb": c.root_gb,
                "ephemeral_gb": c.ephemeral_gb}  # fmt: skip
-    data = make(*(each for name, column in columns.items() for each in (_sql(name), column)))
-    return make(_sql("cur"), make(_sql("nova_object.data"), data))
+    data = make(*(each for name, column in columns.items() for each in (constant(name), column)))
+    return make(constant("cur"), make(constant("nova_object.data"), data))
 
 
 _C = instance_faults.c
@@ -192,5 +198,5 @@ FURTHER = (
                      _C.deleted == _ZERO)),
     Further("locked_reason", lambda entry: bool(entry.locked),
             _of_many(instance_system_metadata, instance_system_metadata.c.value,
-                     instance_system_metadata.c.key == _sql("locked_reason"))),
+                     instance_system_metadata.c.key == constant("locked_reason"))),
 )  # fmt: skip

@@ -10,7 +10,9 @@ be asked about each only once. Where there is no row at all, archived or never w
 
 import threading
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+
+_TOLD = 8
 
 
 class Graves:
@@ -25,6 +27,8 @@ class Graves:
         self._seen: set[int] = set()
         self._missed: set[int] = set()
         self._missed_until = 0.0
+        # What was told since anything changed: who lists the same servers again asks the same again.
+        self._told: dict[frozenset[int], frozenset[int]] = {}
 
     def add(self, deleted: Iterable[int], missing: Iterable[int] = ()) -> None:
         """Remember that the rows of these mappings are deleted, and that those have none."""
@@ -32,15 +36,20 @@ class Graves:
             self._age()
             self._seen.update(deleted)
             self._missed.update(missing)
+            self._told = {}
 
-    def without(self, mapping_ids: Set[int]) -> set[int]:
+    def without(self, mapping_ids: frozenset[int]) -> frozenset[int]:
         """Return those of these mappings whose rows may be alive."""
         with self._lock:
             self._age()
-            return set(mapping_ids - self._seen - self._missed)
+            if mapping_ids not in self._told:
+                self._told = {} if len(self._told) >= _TOLD else self._told
+                self._told[mapping_ids] = mapping_ids - self._seen - self._missed
+            return self._told[mapping_ids]
 
     def _age(self) -> None:
         if len(self._seen) > self._most:
-            self._seen = set()
+            self._seen, self._told = set(), {}
         if time.monotonic() >= self._missed_until or len(self._missed) > self._most:
             self._missed, self._missed_until = set(), time.monotonic() + self._patience
+            self._told = {}

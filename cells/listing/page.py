@@ -39,6 +39,7 @@ class Listing:
     def __init__(self, registry: Registry, cells: Cells, graves: Graves | None = None) -> None:
         self.registry, self.cells = registry, cells
         self._graves = graves or Graves()
+        self._windows = window.Windows(registry, self._graves)
 
     def page(self, query: Query, building: Container[str] = ()) -> Page:
         """Return one page.
@@ -78,7 +79,7 @@ class Listing:
         found: list[tuple[int, Entry]] = []
         downs: dict[int, Down] = {}
         while below != 0 and len(found) < query.limit:
-            stretch = window.read(self.registry, self._graves, query.project_id, below, query.limit - len(found))
+            stretch = self._windows.read(query.project_id, below, query.limit - len(found))
             found += self._entries(query, building, stretch, downs)
             below = stretch.end
         servers = tuple(entry for _, entry in found[: query.limit])

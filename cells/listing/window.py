@@ -3,17 +3,22 @@
 
 ``instance_mappings.id`` grows in the order in which servers were accepted, the primary key serves it, and the index on
 the project holds it too; so a stretch costs what is in it. There is no index on ``queued_for_delete`` and nova's tables
-are never altered: mappings with it are passed over in the database and come here as numbers.
+are never altered: where nobody archives, nearly all mappings of a stretch may be of deletes that were accepted. They
+are read once, by one statement between two ids, and those that are queued come as numbers.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
 
 from cells.listing.graves import Graves
+from cells.listing.texts import constant, joined
 from cells.prebuilt import Prebuilt, Values
 from cells.registry import Registry
 from cells.schema_api import instance_mappings
@@ -21,10 +26,16 @@ from cells.types import Cell, ServerMapping
 from cells.wire import Read
 
 _C = instance_mappings.c
+# Without a cell there is no row that could be alive: the delete of a server not yet placed is done.
+_SUSPECT = sa.and_(_C.queued_for_delete.is_(sa.true()), _C.cell_id.is_not(None))
 # NULL is a row that nova has not migrated: it is shown (nova/objects/instance_mapping.py).
-_NOT_QUEUED = sa.or_(_C.queued_for_delete.is_(None), _C.queued_for_delete.is_(sa.false()))
+_SHOWN = sa.or_(_C.queued_for_delete.is_(None), _C.queued_for_delete.is_(sa.false()))
 # Up to as many are read by their ids; of more, all queued ones of the stretch are read and the known left out.
 _FEW = 200
+# Above all ids.
+_TOP = 1 << 62
+# Of how many projects it is known how dense their servers are; and how much more than enough is read.
+_PROJECTS, _MARGIN, _MORE = 10_000, 1.1, 16
 
 
 class Row(NamedTuple):
@@ -39,34 +50,43 @@ class Row(NamedTuple):
     queued: bool
 
 
-_LEAN = sa.select(_C.id, _C.instance_uuid, sa.func.coalesce(_C.cell_id, 0))
+_CELL: ColumnElement[int] = sa.func.coalesce(_C.cell_id, 0)
+_LAST = sa.select(sa.func.coalesce(sa.func.max(_C.id), 0)).scalar_subquery()
+_LOWEST: ColumnElement[int] = sa.bindparam("lowest", type_=sa.BigInteger)
 _BELOW = _C.id < sa.bindparam("below")
-_QUEUED = (_C.id < sa.bindparam("below"), _C.id > sa.bindparam("lowest"), _C.queued_for_delete.is_(sa.true()),
-           # Without a cell there is no row that could be alive: the delete of a server not yet placed is done.
-           _C.cell_id.is_not(None))  # fmt: skip
+
+# JSON, which is read at once; the id of a server is one.
+_ROW = joined(constant("["), _C.id, constant(',"'), _C.instance_uuid, constant('",'), _CELL, constant(",false]"))
 
 
-def _both(build: Callable[..., sa.Select[Any]]) -> dict[bool, Prebuilt]:
-    """Return a statement by whether it is for one project only."""
-    ours = _C.project_id == sa.bindparam("project")
-    return {True: Prebuilt(build(ours)), False: Prebuilt(build())}
+def _stretch(of_one: bool, newest: bool) -> Prebuilt:
+    """Return what reads a stretch of one project or of all: the last id of all, the queued ones, and what is shown.
+
+    It lies between ``below`` and ``lowest``, or is the ``newest``, with so many ids as ``wide`` says.
+    """
+    newer = _C.id > _LAST - sa.bindparam("wide", type_=sa.BigInteger)
+    return Prebuilt(sa.select(
+        _LAST,
+        sa.func.group_concat(sa.case((_SUSPECT, _C.id))),
+        sa.func.group_concat(sa.case((_SHOWN, _ROW))),
+    ).where(*_whose(of_one), *([newer] if newest else [_C.id >= _LOWEST, _BELOW])))  # fmt: skip
 
 
-def _highest(*ours: Any) -> sa.Select[Any]:
-    some = sa.select(_C.id).where(*ours, *_QUEUED).order_by(_C.id.desc()).limit(sa.bindparam("most")).subquery()
-    return sa.select(sa.func.group_concat(some.c.id))
+def _whose(of_one: bool) -> list[ColumnElement[bool]]:
+    return [_C.project_id == sa.bindparam("project")] if of_one else []
 
 
-_NEEDED = _both(lambda *ours: _LEAN.where(*ours, _BELOW, _NOT_QUEUED).order_by(_C.id.desc())
-                .limit(sa.bindparam("need")))  # fmt: skip
-# One text and not a row for each: nearly all of them are known and only counted out.
-_QUEUED_IDS = _both(lambda *ours: sa.select(sa.func.group_concat(_C.id)).where(*ours, *_QUEUED))
-_HIGHEST_QUEUED_IDS = _both(_highest)
-_ALL_QUEUED = _both(lambda *ours: _LEAN.where(*ours, *_QUEUED))
+# By whether it is for one project only, and whether it is the newest.
+_STRETCH = {(of_one, newest): _stretch(of_one, newest) for of_one in (False, True) for newest in (False, True)}
+# The id of the mapping that is so far down.
+_AT = {of_one: Prebuilt(sa.select(_C.id).where(*_whose(of_one), _BELOW).order_by(_C.id.desc()).limit(1)
+                        .offset(sa.bindparam("skip"))) for of_one in (False, True)}  # fmt: skip
+_LEAN = sa.select(_C.id, _C.instance_uuid, _CELL)
+_SOME_QUEUED = Prebuilt(_LEAN.where(_C.id.in_(sa.bindparam("ids", expanding=True))))
+_ALL_QUEUED = {of_one: Prebuilt(_LEAN.where(*_whose(of_one), _C.id >= _LOWEST, _BELOW, _SUSPECT))
+               for of_one in (False, True)}  # fmt: skip
 _WHOLE = Prebuilt(sa.select(_C.id, _C.instance_uuid, _C.project_id, _C.user_id, _C.cell_id, _C.queued_for_delete,
                             _C.created_at).where(_C.id.in_(sa.bindparam("ids", expanding=True))))  # fmt: skip
-_SOME_QUEUED = Prebuilt(_LEAN.where(_C.id.in_(sa.bindparam("ids", expanding=True))))
-_LAST = Prebuilt(sa.select(sa.func.coalesce(sa.func.max(_C.id), 0)))
 
 
 @dataclass(frozen=True)
@@ -90,45 +110,86 @@ class Window:
         }
 
 
-def read(registry: Registry, graves: Graves, project_id: str | None, below: int | None, need: int,
-         most_queued: int = 20_000) -> Window:  # fmt: skip
-    """Return the stretch of mappings under id ``below`` with ``need`` that are not queued for delete.
+class _Density(NamedTuple):
+    """How many ids, and how many of its mappings, a project takes for each of its servers that is shown."""
 
-    It has fewer when there are no more, or when more than ``most_queued`` others lie between: its memory has a bound.
-    Raises CellDown.
+    ids: float = math.inf
+    mappings: float = 1.25
+
+
+class Windows:
+    """Reads stretches; keep it, it learns how dense the servers of a project are.
+
+    A stretch is bounded by how many ids it spans, at most ``widest`` (its text must not be cut: ``cells.dbapi``), or
+    where they are too sparse by how many mappings it has, at most ``most``.
     """
-    of_one = project_id is not None
-    with registry.database.snapshot() as ask:
-        cells = registry.cells_by_id(ask)
-        below = ask(_LAST, {})[0][0] + 1 if below is None else below
-        within: Values = {"below": below, **({"project": project_id} if of_one else {})}
-        rows = _rows(ask(_NEEDED[of_one], {**within, "need": need}), queued=False)
-        lowest = rows[-1].id if len(rows) == need else 0
-        within = {**within, "lowest": lowest}
-        # To sort and cut them off costs half as much again.
-        statement = _QUEUED_IDS if below - lowest <= most_queued else _HIGHEST_QUEUED_IDS
-        ids = _numbers(ask(statement[of_one], {**within, "most": most_queued})[0][0])
-        suspects = graves.without(ids)
-        end = min(ids) if len(ids) >= most_queued else lowest
+
+    def __init__(self, registry: Registry, graves: Graves, widest: int = 200_000, most: int = 20_000) -> None:
+        self._registry, self._graves, self._widest, self._most = registry, graves, widest, most
+        self._dense: dict[str | None, _Density] = {}
+
+    def read(self, project_id: str | None, below: int | None, need: int) -> Window:
+        """Return a stretch of mappings under id ``below`` with at most ``need`` that are not queued for delete.
+
+        It may have fewer, and none at all, though there are more: what it holds in memory has a bound. Raises CellDown.
+        """
+        with self._registry.cells_ahead() as cells_by_id:
+            lowest, ids, shown = self._ask(project_id, below, need)
+            cells = cells_by_id()
+        rows = sorted(map(Row._make, shown), reverse=True)
+        end = rows[need - 1].id if len(rows) >= need else lowest
+        rows = rows[:need]
+        suspects = {each for each in self._graves.without(ids) if each >= end}
         if suspects:
-            rows += _queued(ask, suspects, of_one, within)
-    if suspects or end > lowest:
-        rows = sorted((row for row in rows if row.id >= end), reverse=True)
-    return Window(rows, cells, end)
+            rows = sorted([*rows, *self._queued(suspects, project_id, below, end)], reverse=True)
+        if not cells.keys() >= {row.cell_id for row in rows if row.cell_id}:
+            cells = {cell.id: cell for cell in self._registry.cells()}  # One came in this moment.
+        return Window(rows, cells, end)
+
+    def _ask(self, project_id: str | None, below: int | None,
+             need: int) -> tuple[int, frozenset[int], list[list[Any]]]:  # fmt: skip
+        """Return the lowest id of a stretch, the queued ids in it, and what is shown."""
+        ask, of_one = self._registry.database.rows, project_id is not None
+        given: Values = {"project": project_id} if of_one else {}
+        dense = self._dense.get(project_id, _Density())
+        wide = need * dense.ids * _MARGIN + _MORE
+        if wide > self._widest:
+            skip = min(self._most, int(need * dense.mappings * _MARGIN) + _MORE)
+            at = ask(_AT[of_one], {**given, "below": below or _TOP, "skip": skip})
+            bounds = {"below": below or _TOP, "lowest": at[0][0] if at else 0}
+        elif below is None:
+            bounds = {"wide": int(wide)}
+        else:
+            bounds = {"below": below, "lowest": below - int(wide)}
+        ((last, queued, text),) = ask(_STRETCH[of_one, "wide" in bounds], {**given, **bounds})
+        top = last + 1 if below is None else below
+        lowest = max(0, bounds["lowest"] if "lowest" in bounds else top - bounds["wide"])
+        ids, shown = _numbers(queued), json.loads(f"[{text or ''}]")
+        self._learn(project_id, top - lowest, len(ids) + len(shown), len(shown))
+        return lowest if lowest > 1 else 0, ids, shown
+
+    def _learn(self, project_id: str | None, ids: int, mappings: int, shown: int) -> None:
+        if len(self._dense) > _PROJECTS:
+            self._dense = {}
+        # Where nothing is shown the next stretch is as long as it may be.
+        found = _Density(ids / shown, mappings / shown) if shown else _Density(mappings=self._most)
+        self._dense[project_id] = found
+
+    def _queued(self, suspects: set[int], project_id: str | None, below: int | None, end: int) -> list[Row]:
+        ask, of_one = self._registry.database.rows, project_id is not None
+        if len(suspects) < _FEW:
+            return _rows(ask(_SOME_QUEUED, {"ids": list(suspects)}))
+        # Thousands of parameters cost more than as many rows.
+        given = {"project": project_id} if of_one else {}
+        rows = _rows(ask(_ALL_QUEUED[of_one], {**given, "lowest": end, "below": below or _TOP}))
+        return [row for row in rows if row.id in suspects]
 
 
 @functools.lru_cache(maxsize=8)
 def _numbers(text: str | None) -> frozenset[int]:
     # Who lists the same servers again gets the same text again.
-    return frozenset(map(int, text.split(","))) if text else frozenset()
+    return frozenset(json.loads(f"[{text or ''}]"))
 
 
-def _queued(ask: Read, suspects: set[int], of_one: bool, within: Values) -> list[Row]:
-    if len(suspects) < _FEW:
-        return _rows(ask(_SOME_QUEUED, {"ids": list(suspects)}), queued=True)
-    # Thousands of parameters cost more than as many rows.
-    return [row for row in _rows(ask(_ALL_QUEUED[of_one], within), queued=True) if row.id in suspects]
-
-
-def _rows(lean: Sequence[tuple[Any, ...]], *, queued: bool) -> list[Row]:
-    return [Row(key, uuid, cell, queued) for key, uuid, cell in lean]
+def _rows(lean: Sequence[tuple[Any, ...]]) -> list[Row]:
+    return [Row(key, uuid, cell, True) for key, uuid, cell in lean]

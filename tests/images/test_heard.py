@@ -132,7 +132,7 @@ def test_an_image_to_be_kept_warm_is_so_soon_after_its_upload(site, tmp_path, bu
     cloud = Cloud(config.load(world.config), None, bindings=site.bindings)
     try:
         with Service(cloud, "127.0.0.1", 0) as service:
-            assert service.listens(60)
+            assert service.upkeep.listens(60)
             image = make_image(name=name)
             bus.tell("glance", "image.activate", {"id": image, "status": "active"})
             sites.until(lambda: [each.state for each in rows(cloud, image)] == ["warm"])

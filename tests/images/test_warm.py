@@ -214,7 +214,7 @@ def test_many_processes_make_one_source(world, site, make_image):
     with ThreadPoolExecutor(2) as pool:
         told = list(pool.map(lambda _: world.run("--json", "image", "warm", image, "--cell", "cell2", "--wait",
                                                  user="admin"), range(2)))  # fmt: skip
-    assert all('"snapshot"' in each for each in told)
+    assert all('"snapshot"' in each for each in told), told
     assert len(ours(site, image)) == 1
     shown = world.run("image", "map", image, user="admin")
     assert "snapshot" in shown
