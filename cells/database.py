@@ -213,7 +213,7 @@ class Database:
 
         Where nothing can be sent ahead, it is asked then. What it gives raises what ``reader`` raises.
         """
-        flight = self.send(statement, values)
+        flight = self._wires.send(statement, values, spare=1) if self._wires else None
         if flight is None:
             yield lambda: self.rows(statement, values)
             return

@@ -101,9 +101,12 @@ class Wires:
             yield lambda statement, values: do(wire.ask, statement, values)
             do(wire.send, b"COMMIT")
 
-    def send(self, statement: Prebuilt, values: Values) -> "Flight | None":
-        """Send a statement on a wire that is idle, None if there is none: nothing is waited for."""
-        while wire := self._take_idle():
+    def send(self, statement: Prebuilt, values: Values, spare: int = 0) -> "Flight | None":
+        """Send a statement on a wire that is idle, None if there is none: nothing is waited for.
+
+        ``spare`` more are to be free: who has something in flight and waits for another wire must never have the last.
+        """
+        while wire := self._take_idle(spare):
             sent = False
             try:
                 wire.ask(statement, values)
@@ -143,10 +146,11 @@ class Wires:
         finally:
             self.give_back(wire, usable=usable)
 
-    def _take_idle(self) -> Wire | None:
+    def _take_idle(self, spare: int = 0) -> Wire | None:
         while self._idle:
             with self._lock:
-                if not self._idle or not self._free.acquire(blocking=False):
+                enough = self._idle and self._size - self.in_use > spare
+                if not enough or not self._free.acquire(blocking=False):
                     return None
                 wire = self._idle.pop()
                 self.in_use += 1

@@ -2,6 +2,7 @@
 """Servers over HTTP: made, shown, listed in pages, switched off and on, rebuilt and deleted."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import requests
@@ -34,6 +35,25 @@ def test_a_server_says_what_it_was_asked_to_be(door, server_id):
     assert shown["flavor"]["original_name"] == "tiny"
     assert shown["links"][0]["href"] == f"{door.url}/servers/{server_id}"
     assert not [key for key in shown if key.startswith("OS-EXT-SRV-ATTR") and key != "OS-EXT-SRV-ATTR:hostname"]
+
+
+def test_a_server_is_shown_where_it_is_now_and_not_where_it_was_last(door, image):
+    made = door.boot(image)
+    assert door.running(made) == door.show(made)
+    registry, pool = door.cloud.parts.registry, door.cloud.parts.pool
+    home = registry.mapping(made).cell
+    other = next(cell for cell in registry.cells() if cell.name not in (home.name, "cell0"))
+    servers.insert(pool.of(other), replace(servers.get(pool.of(home), made), display_name="moved"))
+    assert door.show(made)["name"] != "moved"
+    registry.assign(made, other)
+    assert door.show(made)["name"] == door.show(made)["name"] == "moved"
+    registry.assign(made, home)
+    assert door.show(made)["name"] != "moved"
+    # Taken back, or its disk would be listed twice.
+    with pool.of(other).writer() as conn:
+        conn.execute(instances.update().where(instances.c.uuid == made).values(deleted=instances.c.id))
+    assert door("DELETE", f"/servers/{made}").status_code == 204
+    door.gone(made)
 
 
 def test_admins_see_where_a_server_is_and_others_the_sameness_of_hosts(door, server_id):

@@ -66,6 +66,45 @@ def test_a_snapshot_is_of_one_moment(database):
     assert list(database.rows(COUNT, {})) == [(1,)]
 
 
+def test_what_is_asked_ahead_is_answered_beside_what_is_asked_meanwhile(database):
+    for _ in range(2):  # The second time there is a connection for it.
+        with database.ahead(COUNT, {}) as count:
+            assert list(database.rows(NAMED, {"names": ["b"]})) == [("u2", "b", None, False, NOON, 5)]
+            assert list(count()) == [(2,)]
+        with database.ahead(WRONG, {}) as mistake, pytest.raises(sa.exc.DBAPIError):
+            mistake()
+    assert database.in_use == 0
+
+
+def test_an_answer_ahead_that_nobody_wants_leaves_the_connection_of_use(database):
+    database.rows(COUNT, {})
+    for _ in range(3):
+        with pytest.raises(KeyError), database.ahead(COUNT, {}):
+            raise KeyError
+        assert list(database.rows(NAMED, {"names": ["no"]})) == []
+    assert database.in_use == 0
+
+
+def test_who_asks_ahead_never_waits_for_others_that_do_the_same(database):
+    told = []
+
+    def work():
+        for _ in range(10):
+            with database.ahead(COUNT, {}) as count:
+                told.append([*database.rows(NAMED, {"names": ["no"]}), *count()])
+
+    threads = [threading.Thread(target=work) for _ in range(12)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Waiting for each other would end with CellDown, after 5 seconds.
+    assert told == [[(2,)]] * 120
+    assert time.monotonic() - began < 4
+    assert database.in_use == 0
+
+
 def test_a_mistake_comes_out_and_the_next_read_is_good(database):
     with pytest.raises(sa.exc.DBAPIError):
         database.rows(WRONG, {})
@@ -212,6 +251,20 @@ def test_a_cell_that_answers_late_is_slow(pool, mine, proxied):
     proxy.delay = 0.4
     opened(pool, slow)
     assert pool.states([slow])[0].answers.last >= 0.4
+
+
+def test_an_answer_ahead_that_nobody_wants_is_not_waited_for(proxied, open_database):
+    frozen, proxy = proxied
+    database = open_database("cell2", frozen.database_connection, pool_size=2)
+    database.rows(COUNT, {})
+    began = time.monotonic()
+    proxy.freeze()
+    with database.ahead(COUNT, {}):
+        pass
+    assert time.monotonic() - began < 1
+    assert database.in_use == 0
+    proxy.thaw()
+    assert list(database.rows(COUNT, {})) == [(2,)]
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_replaced(pool, mine, database, proxied):
