@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # PYTHON: Python 3.11 or newer; by default the first of python3 and /usr/bin/python3 that is.
 # BFV_SEED: which sample of the long matrices the tests take; by default today's.
-# SERVERS, MILLION: how much `make bench-cells` and `make bench-api` list.
+# SERVERS, PARTS: how much `make bench-cells` and `make bench-api` list, and what the first measures.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -17,6 +17,7 @@ endif
 export BFV_SEED
 
 SERVERS ?= 100000
+PARTS ?= nova deletes
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,7 +30,7 @@ DOCS := $(BIN)/python docs/generate.py
 LAB_ENV = exports="$$($(LAB) test-env)"; eval "$$exports"; export BFV_TEST_MARIADB="$$LAB_DATABASE_URL"
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv mysql check test demo docs lab lab-down lab-test lab-test-full lab-nova-test bench bench-attach \
+.PHONY: help python venv compiled check test demo docs lab lab-down lab-test lab-test-full lab-nova-test bench bench-attach \
 	bench-lab bench-cells bench-compare bench-migrate bench-cache bench-api fuzz-api clean
 
 help: ## show the targets
@@ -47,8 +48,9 @@ $(VENV)/stamp: setup.cfg pyproject.toml | python
 	$(PIP) install --editable '.[test]'
 	@touch $@
 
-mysql: venv
-	$(PIP) install --editable '.[mysql]'
+# What has to be compiled: for `make test` nothing has. No cache: uWSGI's wheel runs with the Python alone that built it.
+compiled: venv
+	$(PIP) install --no-cache-dir --editable '.[mysql,uwsgi]'
 
 # No cache: ruff sorts imports by which files there are, and its cache does not notice that one has come.
 check: venv ## lint, format, types, generated documents; says only what is wrong
@@ -73,12 +75,12 @@ lab: | python ## bring up two real Ceph clusters, Keystone, Glance and Cinder on
 lab-down: | python ## stop the lab; its data stays
 	$(LAB) down
 
-lab-test: lab mysql ## the tests on the real services; long matrices as a sample (BFV_SEED)
+lab-test: lab compiled ## the tests on the real services; long matrices as a sample (BFV_SEED)
 	@echo "BFV_SEED=$(BFV_SEED)"
 	$(LAB) nova-install
 	$(LAB_ENV); $(PYTEST) -m "lab and not full" --numprocesses 0 --timeout 900
 
-lab-test-full: lab mysql ## the same with every crash point and every fault
+lab-test-full: lab compiled ## the same with every crash point and every fault
 	@echo "BFV_SEED=$(BFV_SEED)"
 	$(LAB_ENV); $(PYTEST) -m lab --numprocesses 0 --timeout 6000
 
@@ -99,8 +101,8 @@ bench-compare: venv lab ## the same boots through cinder and through the old rbd
 bench-migrate: venv lab ## how long a conversion off nova's rbd pool keeps a server off, beside copies by hand
 	$(BIN)/python -m bench.migrate
 
-bench-cells: mysql ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, MILLION=yes for more)
-	$(BIN)/python -m bench.cells_nova --servers $(SERVERS) $(if $(MILLION),--million)
+bench-cells: compiled ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, PARTS="nova deletes million")
+	$(BIN)/python -m bench.cells_nova --servers $(SERVERS) --parts $(PARTS)
 
 bench-api: venv ## calls over HTTP beside nova's own API on the same databases, many clients at once, and disks that come and go
 	$(BIN)/python -m bench.api_nova --servers $(SERVERS)

@@ -2,9 +2,9 @@
 """The Compute API of ours beside nova 34's own under uWSGI: real HTTP, the same databases, taking turns.
 
 One process of each with as many threads, on one MariaDB of the benchmark's own with real clouds' shape: 32 cells and
-100,000 servers. Both validate tokens by keystonemiddleware, against one mocked keystone, and keep what they were told.
-All answers are compared once: the same servers with the same fields. ``python -m bench.api_nova --servers 3000`` for
-a first look; needs Debian's mariadb-server, and no other service.
+100,000 servers, and as many deletes that nobody archived. Both validate tokens by keystonemiddleware, against one
+mocked keystone, and keep what they were told. All answers are compared once: the same servers with the same fields.
+``python -m bench.api_nova --servers 3000`` for a first look; needs Debian's mariadb-server, and no other service.
 """
 
 import argparse
@@ -246,7 +246,7 @@ def main() -> None:
         sys.exit("mariadb-install-db is not there: apt-get install mariadb-server, or `python3 -m lab install`")
     novaapi.install()
     home = LAB / "bench-api"
-    buffer = max(512, int(cells_nova.MIB_EACH * args.servers))
+    buffer = max(512, int(2 * cells_nova.MIB_EACH * args.servers))
     with mock() as cloud, mariadb.running(home / "mariadb", buffer) as url:
         report.write("api_nova", list(measure(args, url, home, cloud.site)))
 

@@ -66,7 +66,7 @@ class Databases:
 
 def prepare(url: str, home: Path, servers: int, cells: int, projects: int, project_id: str) -> Databases:
     """Fill the databases for both; the last seeded project, which is in two cells, becomes ``project_id``'s."""
-    cells_nova.seeded(url, "bench", cells, seed_cells.Shape(servers, projects))
+    cells_nova.seeded(url, "bench", cells, seed_cells.Shape(servers, projects, deleted_each=1))
     cells_nova.with_novas_tables(url, home, f"{url}bench_api", cells)
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     given = {"project": project_id, "seeded": seed_cells.project_id(projects - 1)}

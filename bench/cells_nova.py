@@ -35,6 +35,7 @@ from lab import nova as real
 from lab.settings import LAB
 
 WARM_UP = 2
+PARTS = ("nova", "deletes", "million")
 # Fewer have no interval.
 MEASURED = 6
 STREAM_MIB = 150
@@ -239,8 +240,19 @@ def seeded(url: str, prefix: str, cells: int, shape: seed_cells.Shape) -> str:
     return f"{url}{prefix}_api"
 
 
-def measure(args: argparse.Namespace, url: str, home: Path) -> tuple[list[Pair], list[report.Row]]:
-    shape = seed_cells.Shape(args.servers, args.projects)
+def measure(args: argparse.Namespace, url: str, home: Path) -> Iterator[tuple[list[Pair], list[report.Row]]]:
+    """Run the parts that were asked for and yield what each came to."""
+    if "nova" in args.parts:
+        yield with_nova(args, url, home)
+    if "deletes" in args.parts:
+        yield with_deletes(args, url)
+    if "million" in args.parts:
+        yield with_a_million(args, url)
+
+
+def with_nova(args: argparse.Namespace, url: str, home: Path) -> tuple[list[Pair], list[report.Row]]:
+    """Compare with nova, one delete that nobody archived beside each living server; then with one cell dead."""
+    shape = seed_cells.Shape(args.servers, args.projects, deleted_each=1)
     api = seeded(url, "bench", args.cells, shape)
     pairs: list[Pair] = []
     with contextlib.ExitStack() as stack:
@@ -252,24 +264,34 @@ def measure(args: argparse.Namespace, url: str, home: Path) -> tuple[list[Pair],
         pairs += told(beside_nova(ours, nova, shape, args.rounds))
         pairs += told(walk(ours, nova if args.walk else None))
         memory = report.Row("nova's process, largest memory", "MiB", nova.ask("memory"), None)
-    pairs += told(with_a_dead_cell(api, args.rounds))
-    servers, mib = streamed(api)
-    rows = [memory, report.most(f"a stream of {servers:,} servers, largest memory", "MiB", mib, STREAM_MIB)]
-    living = max(1000, args.servers // 10)
+    pairs += told(with_a_dead_cell(api, 3 * args.rounds))
+    return pairs, [memory, _stream_row(api)]
+
+
+def with_deletes(args: argparse.Namespace, url: str) -> tuple[list[Pair], list[report.Row]]:
+    """Compare a cloud of ten deletes that nobody archived for each living server with one of none."""
+    living = max(1000, args.servers * 3 // 10)
     few, many = (
         seeded(url, f"bench_{each}", args.cells, seed_cells.Shape(living, args.projects, deleted_each=each))
         for each in (0, 10)
     )
     with contextlib.closing(Ours(many)) as dirty, contextlib.closing(Ours(few)) as plain:
-        pairs += told(against("ten deletes not archived for each, beside none", dirty, plain, args.rounds))
-    if args.million:
-        big = seeded(url, "bench_big", 100, seed_cells.Shape(1_000_000, 500))
-        small = seeded(url, "bench_small", 100, seed_cells.Shape(10_000, 50))
-        with contextlib.closing(Ours(big)) as large, contextlib.closing(Ours(small)) as little:
-            pairs += told(against("1,000,000 servers in 100 cells, beside 10,000", large, little, args.rounds))
-        servers, mib = streamed(big)
-        rows.append(report.most(f"a stream of {servers:,} servers, largest memory", "MiB", mib, STREAM_MIB))
-    return pairs, rows
+        name = "ten deletes not archived for each, beside none"
+        return list(told(against(name, dirty, plain, 3 * args.rounds))), []
+
+
+def with_a_million(args: argparse.Namespace, url: str) -> tuple[list[Pair], list[report.Row]]:
+    """Compare 1,000,000 servers in 100 cells with 10,000."""
+    big = seeded(url, "bench_big", 100, seed_cells.Shape(1_000_000, 500))
+    small = seeded(url, "bench_small", 100, seed_cells.Shape(10_000, 50))
+    with contextlib.closing(Ours(big)) as large, contextlib.closing(Ours(small)) as little:
+        name = "1,000,000 servers in 100 cells, beside 10,000"
+        return list(told(against(name, large, little, 3 * args.rounds))), [_stream_row(big)]
+
+
+def _stream_row(api_url: str) -> report.Row:
+    servers, mib = streamed(api_url)
+    return report.most(f"a stream of {servers:,} servers, largest memory", "MiB", mib, STREAM_MIB)
 
 
 def told(pairs: Iterator[Pair]) -> Iterator[Pair]:
@@ -312,7 +334,9 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=32)
     parser.add_argument("--projects", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--million", action="store_true", help="also 1,000,000 servers in 100 cells, half an hour")
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS[:2], help="what to measure; million takes long"
+    )
     parser.add_argument("--walk", action=argparse.BooleanOptionalAction, default=True, help="nova's walk takes minutes")
     parser.add_argument("--nova-driver", choices=["pymysql", "mysqldb"], default="pymysql")
     parser.add_argument("--stream", metavar="URL", help=argparse.SUPPRESS)
@@ -328,9 +352,15 @@ def main() -> None:
     print("ours through", check_url("api", "mysql://").get_driver_name(), "and nova's through", args.nova_driver)
     home = LAB / "bench"
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 21
-    buffer = min(half, max(512, int(MIB_EACH * max(args.servers * 2.5, 1_200_000 * args.million))))
+    rows = {"nova": 2 * args.servers, "deletes": 4 * args.servers, "million": 1_010_000}
+    buffer = min(half, max(512, int(MIB_EACH * sum(rows[part] for part in args.parts))))
+    pairs: list[Pair] = []
+    others: list[report.Row] = []
     with mariadb.running(home / "mariadb", buffer) as url:
-        tell(*measure(args, url.replace("pymysql", args.nova_driver), home))
+        for measured, further in measure(args, url.replace("pymysql", args.nova_driver), home):
+            pairs += measured
+            others += further
+    tell(pairs, others)
 
 
 if __name__ == "__main__":

@@ -103,31 +103,27 @@ class Finder:
 
         All is asked at once: where it is, its intents, and for its row the cell where it was last.
         """
-        with self._parts.journal.of_server_ahead(server_id) as intents, self._row_ahead(server_id) as (cell, rows):
+        with self._parts.journal.of_server_ahead(server_id) as intents, self._row_ahead(server_id) as (last, rows):
             mapping = self.own(server_id, who)
             if mapping.cell is not None:
                 self._remember(server_id, mapping.cell.uuid)
                 with contextlib.suppress(CellDown, BadCell):
                     database = self._parts.cells.of(mapping.cell)
-                    asked = rows if cell == mapping.cell.uuid else self._ask_row(database, server_id)
-                    found = detail.completed(detail.entries(mapping.cell.name, asked()), database)
+                    told = rows() if database is last else database.rows(_ROW, {"uuids": [server_id]})
+                    found = detail.completed(detail.entries(mapping.cell.name, told), database)
                     if server_id in found:
                         return self._by_row(found[server_id], intents(), database)
         return self.info(mapping)
 
     @contextlib.contextmanager
-    def _row_ahead(self, server_id: str) -> Iterator[tuple[str | None, Callable[[], Sequence[Row]]]]:
-        """Give the cell where a server was last, if it is known and up, and what returns its row there."""
-        cell = self._homes.get(server_id)
-        database = self._parts.pool.known(cell) if cell else None
+    def _row_ahead(self, server_id: str) -> Iterator[tuple[Database | None, Callable[[], Sequence[Row]]]]:
+        """Give the database where a server was last, if it is known and up, and what returns its row there."""
+        database = self._parts.pool.known(self._homes.get(server_id, ""))
         if database is None:
             yield None, list
         else:
             with database.ahead(_ROW, {"uuids": [server_id]}) as rows:
-                yield cell, rows
-
-    def _ask_row(self, database: Database, server_id: str) -> Callable[[], Sequence[Row]]:
-        return lambda: database.rows(_ROW, {"uuids": [server_id]})
+                yield database, rows
 
     def _remember(self, server_id: str, cell: str) -> None:
         if len(self._homes) >= REMEMBERED:

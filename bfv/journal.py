@@ -41,6 +41,7 @@ its ``fence``, a number that grows when another takes over, so one that slept to
 """
 
 import datetime as dt
+import functools
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -191,10 +192,15 @@ class Journal:
         """Return the cell that each accepted server of a project will try first, of those that are in none yet."""
         return [json.loads(row.decision)["cells"][0] for row in _ENTERING.rows(conn, {"project": project_id})]
 
-    def building(self, project_id: str | None) -> dict[str, Intent]:
-        """Return the boots of a project, or of all, that have not ended, by server."""
-        found = self._read(_BUILDING_ALL) if project_id is None else self._read(_BUILDING_OF, project=project_id)
-        return {intent.server_id: intent for intent in found}
+    @contextmanager
+    def building_ahead(self, project_id: str | None) -> Iterator[Callable[[], dict[str, Intent]]]:
+        """Give what returns the boots of a project, or of all, that have not ended, by server, each time the same.
+
+        They are read beside what is asked meanwhile.
+        """
+        statement = _BUILDING_ALL if project_id is None else _BUILDING_OF
+        with self.database.ahead(statement, {"project": project_id} if project_id else {}) as rows:
+            yield functools.cache(lambda: {intent.server_id: intent for intent in _intents(rows())})
 
     def of_server(self, server_id: str) -> list[Intent]:
         """Return all intents of a server, oldest first."""

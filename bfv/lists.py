@@ -17,6 +17,7 @@ from cells.types import BlockDevice, ServerMapping
 UNKNOWN = "UNKNOWN"
 T = TypeVar("T")
 Told = Callable[[Entry, Intent | None], T | None]
+Building = Callable[[], Mapping[str, Intent]]
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,15 @@ def _row(entry: Entry, boot: Intent | None) -> ServerInfo | Detail | Brief | Non
 
 
 def _listed(parts: Parts, query: Query, told: Told[Any]) -> Listed[Any]:
-    building = parts.journal.building(query.project_id)
-    if building and not query.by_mapping:
-        return _filtered(parts, query, building, told)
-    return _page(parts, query, building, told)
+    with parts.journal.building_ahead(query.project_id) as building:
+        if not query.by_mapping and building():
+            return _filtered(parts, query, building(), told)
+        return _page(parts, query, building, told)
 
 
-def _page(parts: Parts, query: Query, building: Mapping[str, Intent], told: Told[Any]) -> Listed[Any]:
-    page = parts.listing.page(query, frozenset(building))
-    found = [info for entry in page.servers if (info := told(entry, building.get(entry.uuid))) is not None]
+def _page(parts: Parts, query: Query, building: Building, told: Told[Any]) -> Listed[Any]:
+    page = parts.listing.page(query, building)
+    found = [info for entry in page.servers if (info := told(entry, building().get(entry.uuid))) is not None]
     return Listed(found, page.next_marker, _unasked(page))
 
 
@@ -65,7 +66,7 @@ def _filtered(parts: Parts, query: Query, building: Mapping[str, Intent], told: 
         first = []
     if len(first) >= query.limit:
         return Listed(first[: query.limit], first[query.limit - 1].id, {})
-    rest = _page(parts, replace(query, limit=query.limit - len(first)), building, told)
+    rest = _page(parts, replace(query, limit=query.limit - len(first)), lambda: building, told)
     # One that has got its row in between is in both.
     shown = {each.id if isinstance(each, ServerInfo) else each.uuid for each in rest.servers}
     return replace(rest, servers=[*(info for info in first if info.id not in shown), *rest.servers])

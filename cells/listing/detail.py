@@ -124,7 +124,7 @@ def _satellites(dialect: str, system_metadata: bool) -> list[ColumnElement[Any]]
                    instance_metadata.c.deleted == _ZERO, instance_metadata.c.key.is_not(None))  # fmt: skip
     of_tags = sa.select(strings(tags.c.tag)).where(tags.c.resource_id == instances.c.uuid).scalar_subquery()
     return [
-        sa.func.coalesce(_extra(), _flavor_of_columns()),
+        sa.func.coalesce(_extra(), constant("")),
         sa.func.coalesce(instance_info_caches.c.network_info, constant("[]")),
         sa.func.coalesce(metadata, constant("{}")),
         sa.func.coalesce(of_tags, constant("[]")),
@@ -181,7 +181,6 @@ def _volumes(sqlite: bool) -> ColumnElement[Any]:
 
 
 def _flavor_of_columns() -> ColumnElement[Any]:
-    # A row whose instance_extra is lost still has its sizes.
     c, make = instances.c, sa.func.json_object
     columns = {"id": c.instance_type_id, "vcpus": c.vcpus, "memory_mb": c.memory_mb, "root_gb": c.root_gb,
                "ephemeral_gb": c.ephemeral_gb}  # fmt: skip
@@ -190,9 +189,13 @@ def _flavor_of_columns() -> ColumnElement[Any]:
 
 
 _C = instance_faults.c
+# Of a row whose `instance_extra` is lost its columns still tell the sizes.
 # The highest id is the latest (nova/db/main/api.py:instance_fault_get_by_instance_uuids); which servers show one:
 # nova/api/openstack/compute/views/servers.py:_fault_statuses.
 FURTHER = (
+    Further("extra", lambda entry: not entry.extra,
+            Prebuilt(sa.select(instances.c.uuid, _flavor_of_columns())
+                     .where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True))))),
     Further("fault_json", lambda entry: entry.vm_state in ("error", "deleted"),
             _of_many(instance_faults, sa.func.json_array(_C.code, _C.message, _C.details, _C.created_at),
                      _C.deleted == _ZERO)),

@@ -6,7 +6,7 @@ cell on the page is asked once, all at the same time. That order is the same whe
 neither skip nor repeat a server while cells go down and come back. Other orders and filters are in ``merge``.
 """
 
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import sqlalchemy as sa
@@ -31,6 +31,7 @@ _DELETED = Prebuilt(sa.select(instances.c.uuid, instances.c.deleted)
                     .where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True))))  # fmt: skip
 _Found: TypeAlias = Mapping[str, Detail | Brief]
 _NOTHING: _Found = {}
+Building: TypeAlias = Callable[[], Container[str]]
 
 
 class Listing:
@@ -41,11 +42,12 @@ class Listing:
         self._graves = graves or Graves()
         self._windows = window.Windows(registry, self._graves)
 
-    def page(self, query: Query, building: Container[str] = ()) -> Page:
+    def page(self, query: Query, building: Building = tuple) -> Page:
         """Return one page.
 
-        ``building`` are the ids of servers that are mapped to a cell before they have their row there: while that is
-        missing they are ``Unplaced`` in the default order, and nowhere in others.
+        ``building`` returns the ids of servers that are mapped to a cell before they have their row there: while that
+        is missing they are ``Unplaced`` in the default order, and nowhere in others. It is called, if at all, before a
+        cell is asked: whose building ends meanwhile has its row then.
         Raises NotMapped for a marker that is not mapped or not the project's (one deleted meanwhile is good), BadQuery,
         and CellDown for the API database, or for the marker's cell where only that knows its place.
         """
@@ -53,7 +55,7 @@ class Listing:
             return merge.page(self.registry, self.cells, query)
         return self._page(query, building, None if query.marker is None else self._marker(query))[0]
 
-    def stream(self, query: Query, building: Container[str] = ()) -> Iterator[Entry]:
+    def stream(self, query: Query, building: Building = tuple) -> Iterator[Entry]:
         """Yield all servers after the query's marker, read in pages of its limit and never more than one at a time.
 
         A cell that goes down on the way is told by ``Minimal`` entries on the default path; on the other its servers
@@ -74,7 +76,7 @@ class Listing:
         key: int = rows[0][0]
         return key
 
-    def _page(self, query: Query, building: Container[str], below: int | None) -> tuple[Page, int]:
+    def _page(self, query: Query, building: Building, below: int | None) -> tuple[Page, int]:
         """Return a page of mappings under an id, and the id to go on under, 0 at the end."""
         found: list[tuple[int, Entry]] = []
         downs: dict[int, Down] = {}
@@ -87,14 +89,15 @@ class Listing:
         page = Page(servers, servers[-1].uuid if full else None, tuple(downs.values()))
         return page, found[query.limit - 1][0] if full else 0
 
-    def _entries(self, query: Query, building: Container[str], stretch: window.Window,
+    def _entries(self, query: Query, building: Building, stretch: window.Window,
                  downs: dict[int, Down]) -> Iterator[tuple[int, Entry]]:  # fmt: skip
         """Yield what is shown of a stretch, by mapping id; ``downs`` are cells found down, none is asked again."""
+        known = building()
         values = self._ask(query, stretch, downs)
         found = [(row, values.get(row.cell_id, _NOTHING).get(row.instance_uuid)) for row in stretch.rows]
         others = self._others(stretch, downs, [
             row for row, entry in found
-            if not (entry or row.queued) and (row.cell_id not in values or row.instance_uuid in building)
+            if not (entry or row.queued) and (row.cell_id not in values or row.instance_uuid in known)
         ])  # fmt: skip
         for row, entry in found:
             if told := entry or others.get(row.id):

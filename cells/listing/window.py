@@ -8,6 +8,7 @@ are read once, by one statement between two ids, and those that are queued come 
 """
 
 import functools
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ _SUSPECT = sa.and_(_C.queued_for_delete.is_(sa.true()), _C.cell_id.is_not(None))
 _SHOWN = sa.or_(_C.queued_for_delete.is_(None), _C.queued_for_delete.is_(sa.false()))
 # Up to as many are read by their ids; of more, all queued ones of the stretch are read and the known left out.
 _FEW = 200
+# A page of so many is read with the rows of its deletes.
+_SHORT = 100
 # Above all ids.
 _TOP = 1 << 62
 # Of how many projects it is known how dense their servers are; and how much more than enough is read.
@@ -55,20 +58,24 @@ _LAST = sa.select(sa.func.coalesce(sa.func.max(_C.id), 0)).scalar_subquery()
 _LOWEST: ColumnElement[int] = sa.bindparam("lowest", type_=sa.BigInteger)
 _BELOW = _C.id < sa.bindparam("below")
 
-# JSON, which is read at once; the id of a server is one.
-_ROW = joined(constant("["), _C.id, constant(',"'), _C.instance_uuid, constant('",'), _CELL, constant(",false]"))
+
+def _row(queued: bool) -> ColumnElement[Any]:
+    """Return a ``Row`` as JSON, which is read at once; the id of a server is one."""
+    end = constant(f",{str(queued).lower()}]")
+    return joined(constant("["), _C.id, constant(',"'), _C.instance_uuid, constant('",'), _CELL, end)
 
 
-def _stretch(of_one: bool, newest: bool) -> Prebuilt:
+def _stretch(of_one: bool, newest: bool, short: bool) -> Prebuilt:
     """Return what reads a stretch of one project or of all: the last id of all, the queued ones, and what is shown.
 
-    It lies between ``below`` and ``lowest``, or is the ``newest``, with so many ids as ``wide`` says.
+    It lies between ``below`` and ``lowest``, or is the ``newest``, with so many ids as ``wide`` says. Of a long one the
+    queued are ids: nearly all are known and only counted out, and to make a row of each would take as long as all else.
     """
     newer = _C.id > _LAST - sa.bindparam("wide", type_=sa.BigInteger)
     return Prebuilt(sa.select(
         _LAST,
-        sa.func.group_concat(sa.case((_SUSPECT, _C.id))),
-        sa.func.group_concat(sa.case((_SHOWN, _ROW))),
+        sa.func.group_concat(sa.case((_SUSPECT, _row(True) if short else _C.id))),
+        sa.func.group_concat(sa.case((_SHOWN, _row(False)))),
     ).where(*_whose(of_one), *([newer] if newest else [_C.id >= _LOWEST, _BELOW])))  # fmt: skip
 
 
@@ -76,8 +83,8 @@ def _whose(of_one: bool) -> list[ColumnElement[bool]]:
     return [_C.project_id == sa.bindparam("project")] if of_one else []
 
 
-# By whether it is for one project only, and whether it is the newest.
-_STRETCH = {(of_one, newest): _stretch(of_one, newest) for of_one in (False, True) for newest in (False, True)}
+# By whether it is for one project only, whether it is the newest, and whether it is short.
+_STRETCH = {key: _stretch(*key) for key in itertools.product((False, True), repeat=3)}
 # The id of the mapping that is so far down.
 _AT = {of_one: Prebuilt(sa.select(_C.id).where(*_whose(of_one), _BELOW).order_by(_C.id.desc()).limit(1)
                         .offset(sa.bindparam("skip"))) for of_one in (False, True)}  # fmt: skip
@@ -134,22 +141,23 @@ class Windows:
         It may have fewer, and none at all, though there are more: what it holds in memory has a bound. Raises CellDown.
         """
         with self._registry.cells_ahead() as cells_by_id:
-            lowest, ids, shown = self._ask(project_id, below, need)
+            lowest, shown, queued = self._ask(project_id, below, need)
             cells = cells_by_id()
         rows = sorted(map(Row._make, shown), reverse=True)
         end = rows[need - 1].id if len(rows) >= need else lowest
         rows = rows[:need]
-        suspects = {each for each in self._graves.without(ids) if each >= end}
+        suspects = [each for each in self._graves.without(frozenset(queued)) if each >= end]
         if suspects:
-            rows = sorted([*rows, *self._queued(suspects, project_id, below, end)], reverse=True)
+            known = queued if isinstance(queued, dict) else self._queued(suspects, project_id, below, end)
+            rows = sorted([*rows, *(known[key] for key in suspects if key in known)], reverse=True)
         if not cells.keys() >= {row.cell_id for row in rows if row.cell_id}:
             cells = {cell.id: cell for cell in self._registry.cells()}  # One came in this moment.
         return Window(rows, cells, end)
 
     def _ask(self, project_id: str | None, below: int | None,
-             need: int) -> tuple[int, frozenset[int], list[list[Any]]]:  # fmt: skip
-        """Return the lowest id of a stretch, the queued ids in it, and what is shown."""
-        ask, of_one = self._registry.database.rows, project_id is not None
+             need: int) -> tuple[int, list[list[Any]], frozenset[int] | dict[int, Row]]:  # fmt: skip
+        """Return the lowest id of a stretch, what is shown in it, and the queued ones: their rows, or ids alone."""
+        ask, of_one, short = self._registry.database.rows, project_id is not None, need <= _SHORT
         given: Values = {"project": project_id} if of_one else {}
         dense = self._dense.get(project_id, _Density())
         wide = need * dense.ids * _MARGIN + _MORE
@@ -161,12 +169,13 @@ class Windows:
             bounds = {"wide": int(wide)}
         else:
             bounds = {"below": below, "lowest": below - int(wide)}
-        ((last, queued, text),) = ask(_STRETCH[of_one, "wide" in bounds], {**given, **bounds})
+        ((last, text, shown_text),) = ask(_STRETCH[of_one, "wide" in bounds, short], {**given, **bounds})
         top = last + 1 if below is None else below
         lowest = max(0, bounds["lowest"] if "lowest" in bounds else top - bounds["wide"])
-        ids, shown = _numbers(queued), json.loads(f"[{text or ''}]")
-        self._learn(project_id, top - lowest, len(ids) + len(shown), len(shown))
-        return lowest if lowest > 1 else 0, ids, shown
+        shown = _read(shown_text)
+        queued = {row[0]: Row._make(row) for row in _read(text)} if short else _numbers(text)
+        self._learn(project_id, top - lowest, len(queued) + len(shown), len(shown))
+        return lowest if lowest > 1 else 0, shown, queued
 
     def _learn(self, project_id: str | None, ids: int, mappings: int, shown: int) -> None:
         if len(self._dense) > _PROJECTS:
@@ -175,21 +184,23 @@ class Windows:
         found = _Density(ids / shown, mappings / shown) if shown else _Density(mappings=self._most)
         self._dense[project_id] = found
 
-    def _queued(self, suspects: set[int], project_id: str | None, below: int | None, end: int) -> list[Row]:
+    def _queued(self, suspects: list[int], project_id: str | None, below: int | None, end: int) -> dict[int, Row]:
         ask, of_one = self._registry.database.rows, project_id is not None
         if len(suspects) < _FEW:
-            return _rows(ask(_SOME_QUEUED, {"ids": list(suspects)}))
-        # Thousands of parameters cost more than as many rows.
-        given = {"project": project_id} if of_one else {}
-        rows = _rows(ask(_ALL_QUEUED[of_one], {**given, "lowest": end, "below": below or _TOP}))
-        return [row for row in rows if row.id in suspects]
+            rows = ask(_SOME_QUEUED, {"ids": suspects})
+        else:
+            # Thousands of parameters cost more than as many rows.
+            given = {"project": project_id} if of_one else {}
+            rows = ask(_ALL_QUEUED[of_one], {**given, "lowest": end, "below": below or _TOP})
+        return {key: Row(key, uuid, cell, True) for key, uuid, cell in rows}
 
 
 @functools.lru_cache(maxsize=8)
 def _numbers(text: str | None) -> frozenset[int]:
     # Who lists the same servers again gets the same text again.
-    return frozenset(json.loads(f"[{text or ''}]"))
+    return frozenset(_read(text))
 
 
-def _rows(lean: Sequence[tuple[Any, ...]]) -> list[Row]:
-    return [Row(key, uuid, cell, True) for key, uuid, cell in lean]
+def _read(text: str | None) -> list[Any]:
+    found: list[Any] = json.loads(f"[{text or ''}]")
+    return found

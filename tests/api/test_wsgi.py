@@ -26,15 +26,20 @@ class Threads(socketserver.ThreadingMixIn, simple_server.WSGIServer):
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 simple_server.make_server("127.0.0.1", int(sys.argv[1]), application, Threads).serve_forever()
 """
-# As docs/compute-api.md says.
-UWSGI = ("--master", "--processes", "2", "--threads", "4", "--enable-threads", "--lazy-apps", "--need-app",
-         "--die-on-term", "--module", "bfv.api.wsgi:application")  # fmt: skip
+DOCUMENT = sites.ROOT / "docs" / "compute-api.md"
 
 
-def command(kind, port):
+def command(kind, port, world):
     if kind == "wsgiref":
         return [sys.executable, "-c", WSGIREF, str(port)]
-    return [f"{sys.prefix}/bin/uwsgi", "--http-socket", f"127.0.0.1:{port}", "--virtualenv", sys.prefix, *UWSGI]
+    # As the document says, but for the address and the configuration.
+    text = DOCUMENT.read_text().partition("```ini\n[uwsgi]")[2].partition("```")[0]
+    for told, here in (("0.0.0.0:8774", f"127.0.0.1:{port}"), ("/etc/bfv/bfv.conf", str(world.config))):
+        assert told in text
+        text = text.replace(told, here)
+    settings = world.home / "uwsgi.ini"
+    settings.write_text(f"[uwsgi]{text}")
+    return [f"{sys.prefix}/bin/uwsgi", "--ini", str(settings), "--virtualenv", sys.prefix]
 
 
 @pytest.fixture
@@ -51,8 +56,8 @@ def serve(request, own_world):
         port, log = free_port(), own_world.home / f"wsgi{len(running)}.log"
         given = {"PYTHONPATH": str(sites.ROOT), "BFV_CONFIG_FILE": str(own_world.config)}
         with log.open("w") as out:
-            process = subprocess.Popen(command(request.param, port), stdout=out, stderr=out, cwd=own_world.home,
-                                       env={**os.environ, **given})  # fmt: skip
+            words = command(request.param, port, own_world)
+            process = subprocess.Popen(words, stdout=out, stderr=out, cwd=own_world.home, env={**os.environ, **given})
         running.append((process, log))
         door = Door(own_world, f"http://127.0.0.1:{port}/v2.1")
         sites.until(lambda: process.poll() is not None or answers(door), 60)

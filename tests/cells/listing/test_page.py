@@ -175,11 +175,11 @@ def test_a_query_that_cannot_be_is_refused(world):
 def test_a_server_mapped_ahead_of_its_row_is_shown_to_who_knows_that_it_is_built(world):
     made = world.add(Made(0, row="missing"))
     assert world.ids() == []
-    (entry,) = world.listing.page(Query(), {made.id}).servers
+    (entry,) = world.listing.page(Query(), lambda: {made.id}).servers
     assert entry == Unplaced(world.registry.mapping(made.id))
-    assert list(world.listing.stream(Query(), {made.id})) == [entry]
+    assert list(world.listing.stream(Query(), lambda: {made.id})) == [entry]
     world.registry.queue_for_delete(made.id)
-    assert world.listing.page(Query(), {made.id}).servers == ()
+    assert world.listing.page(Query(), lambda: {made.id}).servers == ()
 
 
 def test_what_is_known_while_a_cell_is_down_comes_from_what_was_asked_for(world):
