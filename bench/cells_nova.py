@@ -139,12 +139,15 @@ def walk(ours: Ours, nova: real.Nova | None) -> Iterator[Pair]:
     steps = {"ours": lambda marker: _step(ours, marker)}
     if nova:
         steps["nova"] = lambda marker: _nova_step(nova, marker)
+    # The first time it meets all the deletes.
+    first = list(_walked(steps["ours"]))
     times = {name: list(_walked(step)) for name, step in steps.items()}
     edge = max(1, min(10, len(times["ours"]) // 4))
     pages = f"{len(times['ours'])} pages"
     yield Pair("a page of a walk, first ones", times["ours"][1 : edge + 1], times.get("nova", [])[1 : edge + 1], pages)
     yield Pair("a page of a walk, last full ones", times["ours"][-edge - 1 : -1], times.get("nova", [])[-edge - 1 : -1],
                pages)  # fmt: skip
+    yield Pair("the first walk of a process", [sum(first)], (), pages)
     yield Pair("the whole walk", [sum(times["ours"])], [sum(times["nova"])] if nova else (), pages)
 
 

@@ -72,9 +72,18 @@ def compare(database: Database, kind: Kind) -> Comparison:
         ours = _TABLES[kind].tables
         live = inspector.get_multi_columns(filter_names=sorted(present.intersection(ours)))
         columns = {name: {column["name"]: column for column in found} for (_, name), found in live.items()}
-    differences = tuple(found for table in ours.values() for found in _table(table, columns.get(table.name)))
+        indexes = list(_indexes(inspector, present)) if kind == "cell" and not database.is_file else []
+    differences = (*(found for table in ours.values() for found in _table(table, columns.get(table.name))), *indexes)
     state = _state(kind, revision)
     return Comparison(revision or None, state, _REVISIONS[kind].get(revision or "", ""), differences)
+
+
+def _indexes(inspector: sa.Inspector, present: set[str]) -> Iterator[Difference]:
+    for table in present.intersection(schema_cell.NAMED):
+        found = {index["name"] for index in inspector.get_indexes(table)}
+        for name in schema_cell.NAMED[table]:
+            if name not in found:
+                yield Difference(table, None, f"has no index {name}, which statements name")
 
 
 def _revision(conn: sa.Connection, present: set[str]) -> str | None:

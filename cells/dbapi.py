@@ -13,7 +13,8 @@ from cells.errors import BadCell, BadValue, Busy, CellDown, CellsError, NoRight
 # Deadlock, lock wait time-out, and MariaDB's answer to a snapshot that another writer overtook.
 _MYSQL_BUSY = {1213, 1205, 1020}
 _MYSQL_NO_RIGHT = {1142, 1143, 1227}
-_MYSQL_NO_TABLE = {1146, 1054}
+# Of tables, columns and named indexes.
+_MYSQL_NO_SUCH = {1146, 1054, 1176}
 # The last ones: a regular expression that it cannot parse, or that it gave up on (MariaDB 1139, MySQL the others).
 _MYSQL_BAD_VALUE = {1264, 1265, 1366, 1406, 1139, *range(3685, 3700)}
 # Mistakes of a statement that drivers call operational.
@@ -150,7 +151,7 @@ def told(name: str, error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> CellsErro
         return Busy(name, reason)
     if code in _MYSQL_NO_RIGHT:
         return NoRight(f"cell {name}: {reason}")
-    if code in _MYSQL_NO_TABLE:
+    if code in _MYSQL_NO_SUCH:
         return BadCell(f"cell {name}: {reason}")
     if code in _MYSQL_BAD_VALUE or isinstance(error, sa.exc.DataError):
         return BadValue(f"cell {name}: {reason}")

@@ -18,7 +18,7 @@ _LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
 
 
 def by_index(query: sa.Select[Any], table: sa.Table, index: str) -> sa.Select[Any]:
-    """Return a SELECT that MySQL answers by an index of a table's that both kinds of schema have.
+    """Return a SELECT that MySQL answers by an index of a table's, one of ``cells.schema_cell.NAMED``.
 
     Where several would do, its planner looks into each for how many rows it has, which takes as long as to read some.
     """

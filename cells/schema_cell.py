@@ -14,6 +14,12 @@ from cells.schema_api import MYSQL, medium_text, timestamps
 metadata = sa.MetaData()
 
 
+# Indexes that statements name to MySQL (``cells.prebuilt.by_index``): without them it refuses these.
+BY_UUID, BY_PROJECT = "uniq_instances0uuid", "instances_project_id_deleted_idx"
+DEVICES_BY_SERVER = "block_device_mapping_instance_uuid_idx"
+NAMED = {"instances": (BY_UUID, BY_PROJECT), "block_device_mapping": (DEVICES_BY_SERVER,)}
+
+
 def _instance_uuid(constraint: str, *, nullable: bool) -> sa.Column[Any]:
     foreign_key = sa.ForeignKey("instances.uuid", name=constraint)
     return sa.Column("instance_uuid", sa.String(36), foreign_key, nullable=nullable)
@@ -76,13 +82,13 @@ instances = sa.Table(
     sa.Column("ephemeral_key_uuid", sa.String(36)),
     sa.Column("hidden", sa.Boolean),
     sa.Column("compute_id", sa.BigInteger),
-    sa.UniqueConstraint("uuid", name="uniq_instances0uuid"),
+    sa.UniqueConstraint("uuid", name=BY_UUID),
     sa.Index("instances_uuid_deleted_idx", "uuid", "deleted"),
     sa.Index("instances_host_node_deleted_idx", "host", "node", "deleted"),
     sa.Index("instances_terminated_at_launched_at_idx", "terminated_at", "launched_at"),
     sa.Index("instances_host_deleted_cleaned_idx", "host", "deleted", "cleaned"),
     sa.Index("instances_task_state_updated_at_idx", "task_state", "updated_at"),
-    sa.Index("instances_project_id_deleted_idx", "project_id", "deleted"),
+    sa.Index(BY_PROJECT, "project_id", "deleted"),
     sa.Index("instances_deleted_created_at_idx", "deleted", "created_at"),
     sa.Index("instances_project_id_idx", "project_id"),
     sa.Index("instances_updated_at_project_id_idx", "updated_at", "project_id"),
@@ -178,7 +184,7 @@ block_device_mapping = sa.Table(
     sa.UniqueConstraint("uuid", name="uniq_block_device_mapping0uuid"),
     sa.Index("snapshot_id", "snapshot_id"),
     sa.Index("volume_id", "volume_id"),
-    sa.Index("block_device_mapping_instance_uuid_idx", "instance_uuid"),
+    sa.Index(DEVICES_BY_SERVER, "instance_uuid"),
     sa.Index("block_device_mapping_instance_uuid_device_name_idx", "instance_uuid", "device_name"),
     sa.Index("block_device_mapping_instance_uuid_volume_id_idx", "instance_uuid", "volume_id"),
     **MYSQL,

@@ -17,7 +17,7 @@ from cells.database import Database
 from cells.pool import Cells
 from cells.prebuilt import Prebuilt, Values, by_index
 from cells.schema_api import instance_mappings, request_specs
-from cells.schema_cell import instances
+from cells.schema_cell import BY_PROJECT, instances
 from cells.types import Cell, Down, Up
 from cells.wire import Read, Row
 
@@ -39,7 +39,7 @@ _COLUMNS: list[Any] = [
 _SUMS = by_index(
     sa.select(*_COLUMNS).where(instances.c.project_id == sa.bindparam("project_id"), _COUNTED),
     instances,
-    "instances_project_id_deleted_idx",
+    BY_PROJECT,
 )
 _ALL = Prebuilt(_SUMS)
 _OTHERS = Prebuilt(_SUMS.where(instances.c.uuid.not_in(sa.bindparam("without", expanding=True))))

@@ -20,6 +20,8 @@ from cells.listing.texts import constant, joined
 from cells.listing.values import Brief, Detail
 from cells.prebuilt import Prebuilt, by_index
 from cells.schema_cell import (
+    BY_UUID,
+    DEVICES_BY_SERVER,
     block_device_mapping,
     instance_extra,
     instance_faults,
@@ -110,7 +112,7 @@ def _select(dialect: str, detail: bool, system_metadata: bool) -> sa.Select[Any]
     for name in ("mysql", "mariadb"):
         query = query.prefix_with("STRAIGHT_JOIN", dialect=name)
     query = query.where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
-    return by_index(query, instances, "uniq_instances0uuid")
+    return by_index(query, instances, BY_UUID)
 
 
 def _satellites(dialect: str, system_metadata: bool) -> list[ColumnElement[Any]]:
@@ -176,7 +178,7 @@ def _volumes(sqlite: bool) -> ColumnElement[Any]:
         # Nova has no order at all (nova/db/main/api.py:block_device_mapping_get_all_by_instance_uuids); this index has
         # that of the ids, and to sort costs as much as to look the devices up.
         query = query.with_only_columns(sa.func.group_concat(one))
-        query = by_index(query, devices, "block_device_mapping_instance_uuid_idx")
+        query = by_index(query, devices, DEVICES_BY_SERVER)
     return joined(constant("["), sa.func.coalesce(query.scalar_subquery(), constant("")), constant("]"))
 
 

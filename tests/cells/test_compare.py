@@ -3,7 +3,7 @@
 
 import pytest
 
-from cells import CellDown, create_api, create_cell
+from cells import BadCell, CellDown, create_api, create_cell, usage
 from cells.compare import compare
 
 CREATE = {"api": create_api, "cell": create_cell}
@@ -49,6 +49,19 @@ def test_a_database_of_ours_lacks_nothing(kind, database_url, open_database):
     CREATE[kind](database)
     found = compare(database, kind)
     assert (found.revision, found.state, found.differences) == (None, "ours", ())
+
+
+def test_an_index_that_statements_name_is_missed(database_url, open_database):
+    database = open_database("cell1", database_url("cell1"))
+    create_cell(database)
+    drop = "DROP INDEX instances_project_id_deleted_idx" + (" ON instances" if not database.is_file else "")
+    execute(database, drop)
+    lacks = "has no index instances_project_id_deleted_idx, which statements name"
+    # SQLite is named none.
+    assert differences(database, "cell") == ([] if database.is_file else [("instances", lacks)])
+    if not database.is_file:
+        with pytest.raises(BadCell, match="instances_project_id_deleted_idx"):
+            usage.in_cell(database, "p", "u")
 
 
 @pytest.mark.parametrize(("kind", "revision", "release"),
