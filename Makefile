@@ -104,7 +104,7 @@ bench-migrate: venv lab ## how long a conversion off nova's rbd pool keeps a ser
 bench-cells: compiled ## lists and counts beside real nova's, on a MariaDB of its own (SERVERS=100000, PARTS="nova deletes million")
 	$(BIN)/python -m bench.cells_nova --servers $(SERVERS) --parts $(PARTS)
 
-bench-api: venv ## calls over HTTP beside nova's own API on the same databases, many clients at once, and disks that come and go
+bench-api: compiled ## calls over HTTP beside nova's own API on the same databases, many clients at once, and disks that come and go
 	$(BIN)/python -m bench.api_nova --servers $(SERVERS)
 	$(BIN)/python -m bench.api
 	$(BIN)/python -m bench.attach

@@ -46,9 +46,9 @@ _OTHERS = Prebuilt(_SUMS.where(instances.c.uuid.not_in(sa.bindparam("without", e
 _MAPPED = instance_mappings.c.project_id == sa.bindparam("project_id")
 _CELLS_OF = Prebuilt(sa.select(instance_mappings.c.cell_id).where(_MAPPED).distinct())
 _SOME = sa.select(instance_mappings.c.cell_id).where(_MAPPED).limit(sa.bindparam("most")).subquery()
-_CELLS_OF_SOME = Prebuilt(sa.select(_SOME.c.cell_id, sa.func.count()).group_by(_SOME.c.cell_id))
-# Whether it has more mappings than so many.
-_MORE = Prebuilt(sa.select(instance_mappings.c.id).where(_MAPPED).limit(1).offset(sa.bindparam("many")))
+# Not NULL if it has more mappings than so many.
+_MORE = sa.select(instance_mappings.c.id).where(_MAPPED).limit(1).offset(sa.bindparam("many")).scalar_subquery()
+_CELLS_OF_SOME = Prebuilt(sa.select(_SOME.c.cell_id, sa.func.count(), _MORE).group_by(_SOME.c.cell_id))
 # To find the cell of so many mappings takes as long as a cell takes to count that there are none.
 _A_CELL = 40
 _FEW = 200
@@ -132,11 +132,12 @@ def cells_of(ask: Read, project_id: str, cells: Sequence[Cell]) -> list[Cell]:
     """
     project, many = {"project_id": project_id}, _A_CELL * len(cells)
     few = min(_FEW, many)
-    some: dict[int, int] = dict(ask(_CELLS_OF_SOME, {**project, "most": few}))
-    if sum(some.values()) == few:
-        if few == many or ask(_MORE, {**project, "many": many}):
+    rows = ask(_CELLS_OF_SOME, {**project, "most": few, "many": many})
+    some = {key for key, _, _ in rows}
+    if sum(count for _, count, _ in rows) == few:
+        if few == many or rows[0][2] is not None:
             return list(cells)
-        some = dict.fromkeys((key for (key,) in ask(_CELLS_OF, project)), 1)
+        some = {key for (key,) in ask(_CELLS_OF, project)}
     return [cell for cell in cells if cell.id in some]
 
 
