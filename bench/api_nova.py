@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from keystoneauth1.session import Session
 
-from bench import api, api_sides, cells_nova, mariadb, report
+from bench import api, api_sides, clouds, mariadb, report
 from bench.api_sides import THREADS
 from bench.embedded_boot import mock
 from lab import novaapi
@@ -127,7 +127,7 @@ def _read(client: Client, path: str) -> dict[str, Any]:
 def side_by_side(sides: Sides, case: Case, rounds: int, name: str = "") -> list[report.Row]:
     """Measure both in turn; tell medians, how many times nova's time is ours, and what is slow."""
     count = compare(sides, case)
-    mine, theirs = cells_nova.in_turn(
+    mine, theirs = report.in_turn(
         max(rounds, case.often * rounds // ROUNDS),
         lambda: sides.ours[case.user].timed(case.path),
         lambda: sides.nova[case.user].timed(case.path),
@@ -177,7 +177,7 @@ def creates(sides: Sides, image: str, seconds: float, boots: int) -> list[report
     server = {"name": "bench", "imageRef": image, "flavorRef": "tiny", "networks": "none"}
     body = {"server": server}
     ours, nova = sides.ours["demo"], sides.nova["demo"]
-    mine, theirs = cells_nova.in_turn(
+    mine, theirs = report.in_turn(
         boots, lambda: ours.timed("/servers", "POST", body), lambda: nova.timed("/servers", "POST", body)
     )
     many = [rate(each, "/servers", seconds, body) for each in (ours, nova)]
@@ -191,7 +191,7 @@ def creates(sides: Sides, image: str, seconds: float, boots: int) -> list[report
 def beside_dead(healthy: Client, dead: Client, limit: int, rounds: int) -> report.Row:
     """Compare a page of ours beside a cell that accepts and never answers with the same of a healthy cloud."""
     path = f"/servers/detail?all_tenants=1&limit={limit}"
-    with_dead, without = cells_nova.in_turn(rounds, lambda: dead.timed(path), lambda: healthy.timed(path))
+    with_dead, without = report.in_turn(rounds, lambda: dead.timed(path), lambda: healthy.timed(path))
     in_ms = ([1000 * seconds for seconds in taken] for taken in (with_dead, without))
     return report.pairs(f"list {limit:,} detailed, one dead cell beside none", "ms", *in_ms, DEAD)
 
@@ -246,7 +246,7 @@ def main() -> None:
         sys.exit("mariadb-install-db is not there: apt-get install mariadb-server, or `python3 -m lab install`")
     novaapi.install()
     home = LAB / "bench-api"
-    buffer = max(512, int(2 * cells_nova.MIB_EACH * args.servers))
+    buffer = max(512, int(2 * clouds.MIB_EACH * args.servers))
     with mock() as cloud, mariadb.running(home / "mariadb", buffer) as url:
         report.write("api_nova", list(measure(args, url, home, cloud.site)))
 

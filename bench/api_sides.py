@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from bench import cells_nova, seed_cells
+from bench import clouds, seed_cells
 from bfv import config, database
 from bfv.parts import assemble
 from cells import flavors
@@ -66,8 +66,8 @@ class Databases:
 
 def prepare(url: str, home: Path, servers: int, cells: int, projects: int, project_id: str) -> Databases:
     """Fill the databases for both; the last seeded project, which is in two cells, becomes ``project_id``'s."""
-    cells_nova.seeded(url, "bench", cells, seed_cells.Shape(servers, projects, deleted_each=1))
-    cells_nova.with_novas_tables(url, home, f"{url}bench_api", cells)
+    clouds.seeded(url, "bench", cells, seed_cells.Shape(servers, projects, deleted_each=1))
+    clouds.with_novas_tables(url, home, f"{url}bench_api", cells)
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     given = {"project": project_id, "seeded": seed_cells.project_id(projects - 1)}
     with engine.connect() as conn:
@@ -90,7 +90,7 @@ def _with_dead_cell(conn: sa.Connection, url: str) -> None:
     for (table,) in conn.exec_driver_sql("SHOW TABLES IN bench_api").all():
         conn.exec_driver_sql(f"CREATE TABLE bench_dead.{table} LIKE bench_api.{table}")
         conn.exec_driver_sql(f"INSERT INTO bench_dead.{table} SELECT * FROM bench_api.{table}")
-    dead = cells_nova.silent(f"{url}bench_cell1")
+    dead = clouds.silent(f"{url}bench_cell1")
     conn.execute(sa.text("UPDATE bench_dead.cell_mappings SET database_connection = :url WHERE name = 'cell1'"),
                  {"url": dead})  # fmt: skip
 

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -23,24 +22,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 
-from bench import mariadb, report, seed_cells
-from cells import Cells, Database, Registry, usage
+from bench import clouds, mariadb, report, seed_cells
+from cells import Cell, Cells, Database, Registry, usage
 from cells.dbapi import check_url
 from cells.listing import Listing, Query
 from lab import nova as real
 from lab.settings import LAB
 
-WARM_UP = 2
 PARTS = ("nova", "deletes", "million")
 # Fewer have no interval.
 MEASURED = 6
 STREAM_MIB = 150
-# Bytes of memory that a server takes in the database's cache, indexes included; generously.
-MIB_EACH = 0.02
 
 
 @dataclass(frozen=True)
@@ -58,8 +53,12 @@ class Ours:
 
     def __init__(self, api_url: str, dead: str | None = None) -> None:
         self.registry = Registry(Database("api", api_url), api_url)
-        self.cells = Cells(lambda cell: Database(cell.name, silent(cell.database_connection) if cell.name == dead else
-                                                 cell.database_connection))  # fmt: skip
+
+        def opened(cell: Cell) -> Database:
+            url = cell.database_connection
+            return Database(cell.name, clouds.silent(url) if cell.name == dead else url)
+
+        self.cells = Cells(opened)
         self.listing = Listing(self.registry, self.cells)
 
     def page(self, project: str | None = None, limit: int = 1000, marker: str | None = None, detail: bool = True):
@@ -80,35 +79,6 @@ class Ours:
         self.registry.database.close()
 
 
-_SILENT: list[socket.socket] = []
-
-
-def silent(url: str) -> str:
-    """Return a cell's URL with the address of somebody who takes connections and never says a word."""
-    if not _SILENT:
-        _SILENT.append(socket.create_server(("127.0.0.1", 0)))
-    port = _SILENT[0].getsockname()[1]
-    return sa.make_url(url).set(port=port).render_as_string(hide_password=False)
-
-
-def in_turn(rounds: int, *works: Callable[[], float]) -> list[list[float]]:
-    """Return the seconds of each of the works, which take turns, and who begins changes.
-
-    The first of a turn does not count: it finds the processors' caches full of what the other did, for seconds, and no
-    API has such a neighbour on its cores all the time.
-    """
-    times: list[list[float]] = [[] for _ in works]
-    for number in range(WARM_UP + rounds):
-        order = range(len(works)) if number % 2 else reversed(range(len(works)))
-        for place in order:
-            if len(works) > 1:
-                works[place]()
-            seconds = works[place]()
-            if number >= WARM_UP:
-                times[place].append(seconds)
-    return times
-
-
 def beside_nova(ours: Ours, nova: real.Nova, shape: seed_cells.Shape, rounds: int) -> Iterator[Pair]:
     """Measure pages and counts of both; each answer is compared once, so that both do the same."""
     two_cells, one = seed_cells.project_id(shape.projects - 1), seed_cells.project_id(0)
@@ -120,7 +90,7 @@ def beside_nova(ours: Ours, nova: real.Nova, shape: seed_cells.Shape, rounds: in
         for name, project, limit in pages[2:] if per_project else pages:
             found = len(ours.page(project, limit)[1].servers)
             assert nova.ask("timed_page", project=project, limit=limit)["servers"] == found, "not the same page"
-            mine, theirs = in_turn(
+            mine, theirs = report.in_turn(
                 rounds,
                 lambda project=project, limit=limit: ours.page(project, limit)[0],
                 lambda project=project, limit=limit: nova.ask("timed_page", project=project, limit=limit)["seconds"],
@@ -129,7 +99,7 @@ def beside_nova(ours: Ours, nova: real.Nova, shape: seed_cells.Shape, rounds: in
     nova.ask("option", group="api", name="instance_list_per_project_cells", value=False)
     total, counted = ours.count(one)[1], nova.ask("timed_count", project=one)["count"]["project"]
     assert asdict(total) == counted, f"not the same count: {total}, {counted}"
-    mine, theirs = in_turn(rounds, lambda: ours.count(one)[0],
+    mine, theirs = report.in_turn(rounds, lambda: ours.count(one)[0],
                            lambda: nova.ask("timed_count", project=one)["seconds"])  # fmt: skip
     yield Pair("count of a project's quota", mine, theirs, f"{total.instances} servers")
 
@@ -175,7 +145,7 @@ def with_a_dead_cell(api_url: str, rounds: int) -> Iterator[Pair]:
     with contextlib.closing(Ours(api_url)) as healthy, contextlib.closing(Ours(api_url, dead="cell1")) as dead:
         yield Pair("first request that meets a dead cell", [dead.page(limit=1000)[0]])
         for limit in (20, 1000):
-            mine, plain = in_turn(rounds, lambda limit=limit: dead.page(limit=limit)[0],
+            mine, plain = report.in_turn(rounds, lambda limit=limit: dead.page(limit=limit)[0],
                                   lambda limit=limit: healthy.page(limit=limit)[0])  # fmt: skip
             yield Pair(f"{limit:,} detailed with a dead cell, beside a healthy cloud", mine, plain, "ours, both")
 
@@ -183,7 +153,7 @@ def with_a_dead_cell(api_url: str, rounds: int) -> Iterator[Pair]:
 def against(name: str, ours: Ours, other: Ours, rounds: int) -> Iterator[Pair]:
     """Compare the same pages of ours on two deployments."""
     for limit in (20, 1000):
-        mine, plain = in_turn(rounds, lambda limit=limit: ours.page(limit=limit)[0],
+        mine, plain = report.in_turn(rounds, lambda limit=limit: ours.page(limit=limit)[0],
                               lambda limit=limit: other.page(limit=limit)[0])  # fmt: skip
         yield Pair(f"{limit:,} detailed, {name}", mine, plain, "ours, both")
 
@@ -205,44 +175,6 @@ def streamed(api_url: str) -> tuple[int, float]:
     return told["servers"], told["mib"]
 
 
-def with_novas_tables(url: str, home: Path, api: str, cells: int) -> None:
-    """Give all databases the tables that nova has and we have no use for, as its own `nova-manage` makes them."""
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    of_cells = [f"bench_cell{number}" for number in range(cells + 1)]
-    with engine.connect() as conn:
-        conn.exec_driver_sql("SET foreign_key_checks = 0")
-        for template, words, databases in (
-            ("bench_template_api", ("api_db", "sync"), ["bench_api"]),
-            ("bench_template", ("db", "sync", "--local_cell"), of_cells),
-        ):
-            conn.exec_driver_sql(f"CREATE DATABASE {template} CHARACTER SET utf8mb3")
-            empty = f"{url}{template}"
-            which = (empty, f"{url}bench_cell0") if template.endswith("api") else (api, empty)
-            real.manage(real.configure(home, *which, "template.conf"), *words)
-            tables = {name for (name,) in conn.exec_driver_sql(f"SHOW TABLES IN {template}").all()}
-            made = {name: conn.exec_driver_sql(f"SHOW CREATE TABLE {template}.{name}").one()[1] for name in tables}
-            for database in databases:
-                conn.exec_driver_sql(f"USE {database}")
-                for name in tables.difference(name for (name,) in conn.exec_driver_sql("SHOW TABLES").all()):
-                    conn.exec_driver_sql(made[name])
-    engine.dispose()
-
-
-def seeded(url: str, prefix: str, cells: int, shape: seed_cells.Shape) -> str:
-    """Make and fill a deployment and return the URL of its API database."""
-    began = time.monotonic()
-    registry, databases = seed_cells.mariadb(url, cells, prefix)
-    seed_cells.seed(registry.database, databases, shape)
-    for database in (registry.database, *(database for _, database in databases)):
-        with database.writer() as conn:
-            for (table,) in conn.exec_driver_sql("SHOW TABLES").all():
-                conn.exec_driver_sql(f"ANALYZE TABLE {table}").all()
-        database.close()
-    total = shape.servers * (1 + shape.deleted_each)
-    print(f"{prefix}: {total:,} servers in {cells} cells, written in {time.monotonic() - began:.0f} s", flush=True)
-    return f"{url}{prefix}_api"
-
-
 def measure(args: argparse.Namespace, url: str, home: Path) -> Iterator[tuple[list[Pair], list[report.Row]]]:
     """Run the parts that were asked for and yield what each came to."""
     if "nova" in args.parts:
@@ -256,13 +188,13 @@ def measure(args: argparse.Namespace, url: str, home: Path) -> Iterator[tuple[li
 def with_nova(args: argparse.Namespace, url: str, home: Path) -> tuple[list[Pair], list[report.Row]]:
     """Compare with nova, one delete that nobody archived beside each living server; then with one cell dead."""
     shape = seed_cells.Shape(args.servers, args.projects, deleted_each=1)
-    api = seeded(url, "bench", args.cells, shape)
+    api = clouds.seeded(url, "bench", args.cells, shape)
     pairs: list[Pair] = []
     with contextlib.ExitStack() as stack:
         ours = stack.enter_context(contextlib.closing(Ours(api)))
         # As the configuration of nova-api: cell0 is its own database.
         config = real.configure(home, api, f"{url}bench_cell0")
-        with_novas_tables(url, home, api, args.cells)
+        clouds.with_novas_tables(url, home, api, args.cells)
         nova = stack.enter_context(real.Nova(config))
         pairs += told(beside_nova(ours, nova, shape, args.rounds))
         pairs += told(walk(ours, nova if args.walk else None))
@@ -275,7 +207,7 @@ def with_deletes(args: argparse.Namespace, url: str) -> tuple[list[Pair], list[r
     """Compare a cloud of ten deletes that nobody archived for each living server with one of none."""
     living = max(1000, args.servers * 3 // 10)
     few, many = (
-        seeded(url, f"bench_{each}", args.cells, seed_cells.Shape(living, args.projects, deleted_each=each))
+        clouds.seeded(url, f"bench_{each}", args.cells, seed_cells.Shape(living, args.projects, deleted_each=each))
         for each in (0, 10)
     )
     with contextlib.closing(Ours(many)) as dirty, contextlib.closing(Ours(few)) as plain:
@@ -285,8 +217,8 @@ def with_deletes(args: argparse.Namespace, url: str) -> tuple[list[Pair], list[r
 
 def with_a_million(args: argparse.Namespace, url: str) -> tuple[list[Pair], list[report.Row]]:
     """Compare 1,000,000 servers in 100 cells with 10,000."""
-    big = seeded(url, "bench_big", 100, seed_cells.Shape(1_000_000, 500))
-    small = seeded(url, "bench_small", 100, seed_cells.Shape(10_000, 50))
+    big = clouds.seeded(url, "bench_big", 100, seed_cells.Shape(1_000_000, 500))
+    small = clouds.seeded(url, "bench_small", 100, seed_cells.Shape(10_000, 50))
     with contextlib.closing(Ours(big)) as large, contextlib.closing(Ours(small)) as little:
         name = "1,000,000 servers in 100 cells, beside 10,000"
         return list(told(against(name, large, little, 3 * args.rounds))), [_stream_row(big)]
@@ -356,7 +288,7 @@ def main() -> None:
     home = LAB / "bench"
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 21
     rows = {"nova": 2 * args.servers, "deletes": 4 * args.servers, "million": 1_010_000}
-    buffer = min(half, max(512, int(MIB_EACH * sum(rows[part] for part in args.parts))))
+    buffer = min(half, max(512, int(clouds.MIB_EACH * sum(rows[part] for part in args.parts))))
     pairs: list[Pair] = []
     others: list[report.Row] = []
     with mariadb.running(home / "mariadb", buffer) as url:

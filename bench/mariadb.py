@@ -3,13 +3,14 @@
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
+
+from lab.process import free_port
 
 PASSWORD = "bench"
 READY_SECONDS = 60.0
@@ -41,9 +42,7 @@ def running(home: Path, buffer_mib: int) -> Iterator[str]:
     """Serve an empty MariaDB from a directory, which is emptied before and after; give its URL."""
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     config = home / "my.cnf"
     config.write_text(CONFIG.format(home=home, port=port, buffer_mib=buffer_mib))
     with (home / "log").open("ab") as log:

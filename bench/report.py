@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One way to tell a measurement: a table for people and ``build/bench/NAME.json`` for programs."""
+"""One way to measure in turns, and to tell it: a table for people and ``build/bench/NAME.json`` for programs."""
 
 import dataclasses
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +17,10 @@ T = (
     *(2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110),
     *(2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
+
+
+# Turns that do not count.
+WARM_UP = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,3 +85,21 @@ def write(name: str, rows: Sequence[Row]) -> None:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def in_turn(rounds: int, *works: Callable[[], float]) -> list[list[float]]:
+    """Return the seconds of each of the works, which take turns, and who begins changes.
+
+    The first of a turn does not count: it finds the processors' caches full of what the other did, for seconds, and no
+    API has such a neighbour on its cores all the time.
+    """
+    times: list[list[float]] = [[] for _ in works]
+    for number in range(WARM_UP + rounds):
+        order = range(len(works)) if number % 2 else reversed(range(len(works)))
+        for place in order:
+            if len(works) > 1:
+                works[place]()
+            seconds = works[place]()
+            if number >= WARM_UP:
+                times[place].append(seconds)
+    return times

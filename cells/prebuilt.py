@@ -14,6 +14,8 @@ from cells.fixed import Fixed
 
 # Values by the names of a statement's bound parameters; a list for an expanding one, never an empty one.
 Values: TypeAlias = Mapping[str, Any]
+# SQLAlchemy's names of one dialect.
+MYSQL = ("mysql", "mariadb")
 _LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
 
 
@@ -22,7 +24,7 @@ def by_index(query: sa.Select[Any], table: sa.Table, index: str) -> sa.Select[An
 
     Where several would do, its planner looks into each for how many rows it has, which takes as long as to read some.
     """
-    for name in ("mysql", "mariadb"):
+    for name in MYSQL:
         query = query.with_hint(table, f"USE INDEX ({index})", name)
     return query
 

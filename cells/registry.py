@@ -32,7 +32,7 @@ _CELLS = Prebuilt(_ALL_CELLS)
 _MAPPED = instance_mappings.outerjoin(cell_mappings, instance_mappings.c.cell_id == cell_mappings.c.id)
 _MAPPING = sa.select(instance_mappings, *(column.label(f"cell_{column.name}") for column in _CELL)).select_from(_MAPPED)
 # NULL is a row that nova has not migrated: it is shown (nova/objects/instance_mapping.py).
-_LIVE = sa.or_(instance_mappings.c.queued_for_delete.is_(None), instance_mappings.c.queued_for_delete.is_(sa.false()))
+LIVE = sa.or_(instance_mappings.c.queued_for_delete.is_(None), instance_mappings.c.queued_for_delete.is_(sa.false()))
 
 RECENT = 2.0
 _IS_SERVER = instance_mappings.c.instance_uuid == sa.bindparam("server")
@@ -44,7 +44,7 @@ _NEW_MAPPING, _NEW_SPEC = Fixed(instance_mappings.insert()), Fixed(request_specs
 _BY_CELL = Prebuilt(
     sa.select(cell_mappings.c.uuid, cell_mappings.c.name, sa.func.count())
     .join_from(instance_mappings, cell_mappings)
-    .where(instance_mappings.c.project_id == sa.bindparam("project"), _LIVE)
+    .where(instance_mappings.c.project_id == sa.bindparam("project"), LIVE)
     .group_by(cell_mappings.c.id, cell_mappings.c.uuid, cell_mappings.c.name)
 )
 
@@ -233,7 +233,7 @@ class Registry:
         ``marker`` is the id of the last server of the page before, also if it is gone meanwhile by a delete.
         Raises NotMapped for a marker that never was, or is not the project's.
         """
-        query = _MAPPING.where(_LIVE).order_by(instance_mappings.c.id.desc())
+        query = _MAPPING.where(LIVE).order_by(instance_mappings.c.id.desc())
         theirs = sa.true() if project_id is None else instance_mappings.c.project_id == project_id
         with self.database.reader() as conn:
             if marker is not None:

@@ -16,12 +16,12 @@ from cells import encode
 from cells.database import Database
 from cells.pool import Cells
 from cells.prebuilt import Prebuilt, Values, by_index
+from cells.registry import LIVE
 from cells.schema_api import instance_mappings, request_specs
 from cells.schema_cell import BY_PROJECT, instances
 from cells.types import Cell, Down, Up
 from cells.wire import Read, Row
 
-_LIVE = sa.or_(instance_mappings.c.queued_for_delete.is_(None), instance_mappings.c.queued_for_delete.is_(sa.false()))
 # vm_states.SOFT_DELETED
 _SOFT_DELETED = "soft-delete"
 _COUNTED = sa.and_(
@@ -112,7 +112,7 @@ def asked_for(api: Database, project_id: str, cell_id: int, without: Collection[
     flavor that it will have, and one whose delete failed does not count. Raises CellDown.
     """
     maps = instance_mappings
-    live = sa.or_(_LIVE, maps.c.instance_uuid.in_(with_deleted)) if with_deleted else _LIVE
+    live = sa.or_(LIVE, maps.c.instance_uuid.in_(with_deleted)) if with_deleted else LIVE
     query = (
         sa.select(maps.c.user_id, request_specs.c.spec)
         .outerjoin_from(maps, request_specs, request_specs.c.instance_uuid == maps.c.instance_uuid)

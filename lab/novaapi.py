@@ -6,7 +6,6 @@ No other service of nova runs: what its API would have a conductor do goes into 
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from lab import nova
 from lab.install import command
-from lab.process import environment, tail
+from lab.process import environment, free_port, tail
 from lab.rest import answers
 from lab.settings import HOST, LOCK, LOG, LabError
 
@@ -47,9 +46,7 @@ def running(directory: Path, api: str, database: str, more: str, threads: int) -
     directory.mkdir(parents=True, exist_ok=True)
     nova.configure(directory, api, database, more=more)
     shutil.copy(programs.parent / "etc" / "nova" / "api-paste.ini", directory)
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = [programs / "uwsgi", "--http-socket", f"{HOST}:{port}", *OPTIONS, "--threads", str(threads),
              "--module", MODULE]  # fmt: skip
     LOG.mkdir(parents=True, exist_ok=True)

@@ -217,6 +217,14 @@ def tail(log: Path) -> str:
     return "\n".join([f"--- end of {log}", *lines])
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def port_open(port: int) -> bool:
     try:
         with socket.create_connection((HOST, port), 1):

@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from cells.database import Database
 from cells.listing.texts import constant, joined
 from cells.listing.values import Brief, Detail
-from cells.prebuilt import Prebuilt, by_index
+from cells.prebuilt import MYSQL, Prebuilt, by_index
 from cells.schema_cell import (
     BY_UUID,
     DEVICES_BY_SERVER,
@@ -109,7 +109,7 @@ def _select(dialect: str, detail: bool, system_metadata: bool) -> sa.Select[Any]
     else:
         query = sa.select(*BRIEF)
     # No other order can be better, and to think of them takes MySQL a while.
-    for name in ("mysql", "mariadb"):
+    for name in MYSQL:
         query = query.prefix_with("STRAIGHT_JOIN", dialect=name)
     query = query.where(instances.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
     return by_index(query, instances, BY_UUID)

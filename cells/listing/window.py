@@ -21,7 +21,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from cells.listing.graves import Graves
 from cells.listing.texts import constant, joined
 from cells.prebuilt import Prebuilt, Values
-from cells.registry import Registry
+from cells.registry import LIVE, Registry
 from cells.schema_api import instance_mappings
 from cells.types import Cell, ServerMapping
 from cells.wire import Read
@@ -29,8 +29,6 @@ from cells.wire import Read
 _C = instance_mappings.c
 # Without a cell there is no row that could be alive: the delete of a server not yet placed is done.
 _SUSPECT = sa.and_(_C.queued_for_delete.is_(sa.true()), _C.cell_id.is_not(None))
-# NULL is a row that nova has not migrated: it is shown (nova/objects/instance_mapping.py).
-_SHOWN = sa.or_(_C.queued_for_delete.is_(None), _C.queued_for_delete.is_(sa.false()))
 # Up to as many are read by their ids; of more, all queued ones of the stretch are read and the known left out.
 _FEW = 200
 # A page of so many is read with the rows of its deletes.
@@ -75,7 +73,7 @@ def _stretch(of_one: bool, newest: bool, short: bool) -> Prebuilt:
     return Prebuilt(sa.select(
         _LAST,
         sa.func.group_concat(sa.case((_SUSPECT, _row(True) if short else _C.id))),
-        sa.func.group_concat(sa.case((_SHOWN, _row(False)))),
+        sa.func.group_concat(sa.case((LIVE, _row(False)))),
     ).where(*_whose(of_one), *([newer] if newest else [_C.id >= _LOWEST, _BELOW])))  # fmt: skip
 
 

@@ -3,13 +3,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 
 import pytest
 import requests
 
+from lab.process import free_port
 from tests import leaks, sites
 from tests.api.conftest import Door, world_with_hosts
 
@@ -74,12 +74,6 @@ def serve(request, own_world):
             process.kill()
             process.wait()
         leaks.look(str(log), log.read_text())
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(door):

@@ -77,12 +77,13 @@ def test_what_is_asked_ahead_is_answered_beside_what_is_asked_meanwhile(database
 
 
 def test_an_answer_ahead_that_nobody_wants_leaves_the_connection_of_use(database):
-    database.rows(COUNT, {})
+    one = [] if database.is_file else list(database.rows(NUMBER, {}))
     for _ in range(3):
         with pytest.raises(KeyError), database.ahead(COUNT, {}):
             raise KeyError
         assert list(database.rows(NAMED, {"names": ["no"]})) == []
     assert database.in_use == 0
+    assert one == ([] if database.is_file else list(database.rows(NUMBER, {})))
 
 
 def test_who_asks_ahead_never_waits_for_others_that_do_the_same(database):
@@ -94,14 +95,12 @@ def test_who_asks_ahead_never_waits_for_others_that_do_the_same(database):
                 told.append([*database.rows(NAMED, {"names": ["no"]}), *count()])
 
     threads = [threading.Thread(target=work) for _ in range(12)]
-    began = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    # Waiting for each other would end with CellDown, after 5 seconds.
+    # Waiting for each other would end with CellDown.
     assert told == [[(2,)]] * 120
-    assert time.monotonic() - began < 4
     assert database.in_use == 0
 
 
@@ -261,7 +260,8 @@ def test_an_answer_ahead_that_nobody_wants_is_not_waited_for(proxied, open_datab
     proxy.freeze()
     with database.ahead(COUNT, {}):
         pass
-    assert time.monotonic() - began < 1
+    # Not for the 30 seconds that a statement may take.
+    assert time.monotonic() - began < 15
     assert database.in_use == 0
     proxy.thaw()
     assert list(database.rows(COUNT, {})) == [(2,)]

@@ -49,7 +49,7 @@ def test_very_many_are_looked_at_in_parts_and_none_is_missed(world, queued, proj
         found = stretches(world, windows, need, project)
         assert [uuid for part in found for uuid in part] == wanted
         # One more than it may skip, and what lies in so many ids.
-        assert max(len(part) for part in found) <= max(most + 1, widest, 1)
+        assert max(len(part) for part in found) <= max(most + 1, widest)
         shown = {one.id for one in everything if not one.queued}
         assert max(len(shown.intersection(part)) for part in found) <= need
 
