@@ -36,6 +36,8 @@ def as_json(value: Any) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows as a table; None shows as a dash."""
     grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    # What a thing is called is copied from here: where the line is short, the others are wrapped.
+    grid.columns[0].no_wrap = True
     for row in rows:
         grid.add_row(*("-" if cell is None or cell == "" else str(cell) for cell in row))
     Console(highlight=False).print(grid)

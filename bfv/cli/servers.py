@@ -162,7 +162,7 @@ def list_servers(cloud: Cloud, args: argparse.Namespace) -> Any:
     if args.json:
         return found
     return output.table(
-        ["ID", "NAME", "STATUS", "CELL", "FLAVOR", "ROOT VOLUME"],
+        ["ID", "NAME", "STATUS", "CELL", "FLAVOR", "VOLUMES"],
         (
             (
                 info.id,
@@ -170,7 +170,8 @@ def list_servers(cloud: Cloud, args: argparse.Namespace) -> Any:
                 info.status,
                 info.cell,
                 info.flavor.name if info.flavor else None,
-                next((device.volume_id for device in info.devices if device.boot_index == 0), None),
+                # A list reads which volumes a server has, and not which of them is the root.
+                sum(device.volume_id is not None for device in info.devices) or None,
             )
             for info in found
         ),

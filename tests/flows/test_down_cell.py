@@ -82,6 +82,9 @@ def test_the_command_line_shows_what_is_known(world, pair):
     with away(world, "cell1"):
         listed = json.loads(world.run("--json", "list"))
         assert [(each["id"], each["status"]) for each in listed] == [(pair[1].id, "BUILD"), (pair[0].id, "UNKNOWN")]
+        # Whole ids, to be copied, and how many volumes: of a cell that is down nobody knows.
+        lines = [line.split() for line in world.run("list").splitlines()[1:]]
+        assert [(line[0], line[-1]) for line in lines] == [(pair[1].id, "1"), (pair[0].id, "-")]
         assert "cell1" in world.run("delete", pair[0].id, expect=1)
 
 
